@@ -1,0 +1,46 @@
+# Everything sets itself up: nothing is needed but Python 3.11 or later, its venv, and make.
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+# a fresh checkout compiles what it imports once, not at every start
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test check lint types contracts examples wheel clean
+
+help:            ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+demo: $(READY)   ## a bot trades a simulated day, and its tables are shown
+	@$(RUN) examples/quickstart.py
+
+test: $(READY)   ## all tests
+	$(RUN) -m pytest
+
+check: lint types contracts test   ## all that CI checks
+
+lint: $(READY)   ## ruff
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(READY)  ## mypy, strict
+	$(VENV)/bin/mypy
+
+contracts: $(READY)  ## which module may import which
+	$(VENV)/bin/lint-imports
+
+examples: $(READY)   ## run every example
+	$(RUN) -m pytest tests/host/test_examples.py
+
+wheel: $(READY)  ## build the wheel, install it elsewhere, use it there
+	$(RUN) -m pytest tests/contracts/test_wheel.py
+
+clean:           ## forget the environment
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""The trading core of the bot."""
