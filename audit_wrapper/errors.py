@@ -1,0 +1,71 @@
+"""Every error this library raises, as one tree.
+
+    AuditWrapperError
+    ├── SettingsError            a setting is unknown or has a value that cannot be right       (at startup)
+    ├── CannotWrap               the object has nothing we know how to observe                  (at startup)
+    ├── TrailClosed              the trail was closed before this call                          (from the call)
+    ├── JournalError
+    │   ├── JournalUnavailable   the folder cannot be created, read or written
+    │   ├── JournalInUse         another process is writing to this journal
+    │   └── JournalDamaged       the bytes on disk are not what was written; says where
+    ├── CodecError               bytes that are no record of a version this release can read
+    └── StoreError
+        ├── StoreUnavailable     the database cannot be reached; delivery keeps trying
+        ├── SchemaError          the database lacks rights, or its schema is newer than this release
+        └── InvalidRow           a row handed to the store lacks something or is malformed
+
+None of these is ever raised into a trade: inside a wrapped call they are counted, logged once per kind, and shown by
+`AuditTrail.status()`.
+"""
+
+
+class AuditWrapperError(Exception):
+    """Base of all errors of this library; catch it to catch them all."""
+
+
+class SettingsError(AuditWrapperError, ValueError):
+    """A setting is unknown or cannot be used. The message names it, its source and what would be accepted."""
+
+
+class CannotWrap(AuditWrapperError, TypeError):
+    """`wrap` or `instrument` was given something it cannot observe. The message says what was looked for."""
+
+
+class TrailClosed(AuditWrapperError, RuntimeError):
+    """The trail was used after `close()`. Open a new one."""
+
+
+class JournalError(AuditWrapperError):
+    """Base of what can go wrong with the local journal."""
+
+
+class JournalUnavailable(JournalError, OSError):
+    """The journal folder cannot be created, read or written. Choose another folder or mend its rights."""
+
+
+class JournalInUse(JournalError):
+    """Another process writes to this journal. Give each process a folder of its own."""
+
+
+class JournalDamaged(JournalError):
+    """The journal holds bytes that were not written by us, or lacks some that were. The message says where."""
+
+
+class CodecError(AuditWrapperError, ValueError):
+    """Bytes that are not a record, or one of a newer version. Upgrade this library to read newer ones."""
+
+
+class StoreError(AuditWrapperError):
+    """Base of what can go wrong with the database."""
+
+
+class StoreUnavailable(StoreError, ConnectionError):
+    """The database cannot be reached. Nothing is lost: the journal keeps what was recorded."""
+
+
+class SchemaError(StoreError):
+    """The schema cannot be created, or is newer than this release. The message says what a DBA has to do."""
+
+
+class InvalidRow(StoreError, ValueError):
+    """A row handed to the store is incomplete or malformed. The message names the fields."""

@@ -1,0 +1,158 @@
+"""Binance: spot, USD-M and COIN-M futures, options, portfolio margin; one family of field names.
+
+Facts, checked against ccxt 4.5.90 and Binance's own documentation:
+- Conditional futures orders live at `/algoOrder` with ids of their own (`algoId`). Fired, they become a
+  regular order (`actualOrderId`) and say TRIGGERED, then FINISHED, which ccxt calls `closed` with `filled` 0:
+  neither is a fill.
+- A zero in `price`, `stopPrice`, `triggerPrice`, `avgPrice` means "not set". `executedQty` zero is a real
+  zero, but ccxt writes `filled: 0` also where the answer has no such field (algo orders, acknowledgements).
+- A futures order that was triggered says `type: MARKET`; what was placed is in `origType`.
+- Spot has no average price: it is `cummulativeQuoteQty / executedQty`. A cancel's `clientOrderId` is the
+  cancel's own; the order's is `origClientOrderId`.
+- `commission` is positive when charged, negative for a maker's rebate; it can be in BNB, and differ by fill.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from audit_wrapper.exchanges.asked import Asked
+from audit_wrapper.exchanges.base import ExchangeAdapter, IdKind, Seen, liquidity_of, symbol_of
+from audit_wrapper.exchanges.binance_requests import action_at, read
+from audit_wrapper.exchanges.fees import NOT_SAID, fee_of
+from audit_wrapper.exchanges.numbers import (
+    Raw,
+    decimal_of,
+    first,
+    id_of,
+    items,
+    positive_of,
+    quotient,
+    text_of,
+    time_of,
+    truth_of,
+    unsigned_of,
+)
+from audit_wrapper.exchanges.words import MARKET_TYPES, side_of, status_of, type_of
+from audit_wrapper.records import Action, Fill, Market, OrderState, OrderStatus, Request
+
+TYPES = {
+    "STOP": "STOP_LIMIT",
+    "STOP_LOSS": "STOP_MARKET",  # spot
+    "STOP_LOSS_LIMIT": "STOP_LIMIT",  # spot
+}
+_ID = ("orderId", "algoId", "strategyId")
+_STATUS = ("status", "algoStatus", "strategyStatus")
+_NOT_TRIGGERED = frozenset({"NEW", "CANCELED", "CANCELLED", "EXPIRED", "REJECTED"})
+
+
+class Binance(ExchangeAdapter):
+    """The Binance family."""
+
+    def order_id_kind(self, ccxt_order: Mapping[str, Any]) -> IdKind:
+        """ "algo" for a conditional futures order: its id is of another number space."""
+        return "algo" if _is_algo(self._seen(ccxt_order).raw) else "order"
+
+    def child_order_id(self, ccxt_order: Mapping[str, Any]) -> str | None:
+        """`actualOrderId` of a fired conditional order."""
+        raw = self._seen(ccxt_order).raw
+        return id_of(raw.get("actualOrderId")) or (id_of(raw.get("orderId")) if "strategyId" in raw else None)
+
+    def action_of(self, method: str, path: str) -> Action | None:
+        """The action of a private request; paths not in Binance's table go by the generic rule."""
+        known, action = action_at(method, path)
+        return action if known else super().action_of(method, path)
+
+    def read_request(self, request: Request) -> Asked | None:
+        """What was sent, by Binance's own parameter names."""
+        return read(request)
+
+    def _read_order(self, seen: Seen, market: Market | None) -> OrderState:
+        raw = seen.raw
+        if not any(name in raw for name in (*_ID, *_STATUS, "executedQty")):
+            return super()._read_order(seen, market)
+        quantity, filled, average = _numbers(raw)
+        word = first(raw, _STATUS)
+        kind = type_of(first(raw, ("origType", "orderType", "strategyType", "type")), own=TYPES)
+        price = positive_of(first(raw, ("price", "limitPrice")))
+        closes = truth_of(raw.get("closePosition"))
+        return OrderState(
+            exchange_order_id=_order_id(raw),
+            client_order_id=text_of(
+                first(raw, ("origClientOrderId", "clientOrderId", "clientAlgoId", "newClientStrategyId"))
+            ),
+            symbol=symbol_of(seen.ccxt, market) or text_of(raw.get("symbol")),
+            side=side_of(raw.get("side")),
+            type=kind,
+            order_status=status_of(word, filled, quantity),
+            quantity=quantity,
+            filled_quantity=filled,
+            limit_price=None if kind in MARKET_TYPES else price,
+            average_price=average,
+            trigger_price=positive_of(raw.get("stopPrice"))
+            or positive_of(raw.get("triggerPrice"))
+            or positive_of(first(raw, ("activatePrice", "activationPrice"))),
+            reduce_only=True if closes else truth_of(raw.get("reduceOnly")),
+            fills=tuple(self.fill(trade, market) for trade in _fills(seen)),
+            exchange_status=text_of(word),
+            exchange_at=time_of(
+                first(raw, ("updateTime", "transactTime", "updatedAt", "time", "createTime", "createdAt"))
+            ),
+        )
+
+    def _read_fill(self, seen: Seen, market: Market | None) -> Fill:
+        raw = seen.raw
+        if not any(name in raw for name in ("qty", "quantity", "commission")):
+            return super()._read_fill(seen, market)
+        buyer = truth_of(first(raw, ("isBuyer", "buyer")))
+        side = side_of(raw.get("side")) or (None if buyer is None else "buy" if buyer else "sell")
+        maker = truth_of(first(raw, ("isMaker", "maker")))
+        flag = None if maker is None else "maker" if maker else "taker"
+        size = decimal_of(first(raw, ("qty", "quantity")))
+        fee = fee_of(decimal_of(raw.get("commission")), raw.get("commissionAsset"))
+        if fee is None and "optionSide" in raw:
+            fee = fee_of(decimal_of(raw.get("fee")), raw.get("quoteAsset"))
+        return Fill(
+            exchange_trade_id=text_of(first(raw, ("tradeId", "id"))),
+            exchange_order_id=id_of(raw.get("orderId")),
+            symbol=symbol_of(seen.ccxt, market) or text_of(raw.get("symbol")),
+            side=side,
+            price=positive_of(raw.get("price")),
+            quantity=positive_of(size.copy_abs()) if size is not None else None,  # options write a sale as negative
+            fee=fee or NOT_SAID,
+            liquidity=liquidity_of(flag or raw.get("liquidity")),
+            exchange_at=time_of(raw.get("time")),
+        )
+
+
+def _is_algo(raw: Raw) -> bool:
+    return id_of(raw.get("algoId")) is not None or id_of(raw.get("strategyId")) is not None
+
+
+def _order_id(raw: Raw) -> str | None:
+    if _is_algo(raw):
+        return id_of(first(raw, ("algoId", "strategyId")))
+    return id_of(raw.get("orderId"))
+
+
+def _fills(seen: Seen) -> list[Any]:
+    return items(seen.ccxt.get("trades")) or items(seen.raw.get("fills"))
+
+
+def _numbers(raw: Raw) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
+    """Quantity, filled, average price. A close-all order has no size of its own until it fires."""
+    quantity = positive_of(first(raw, ("origQty", "quantity", "qty")))
+    if _is_algo(raw):
+        filled = positive_of(raw.get("actualQty"))
+        fired = id_of(raw.get("actualOrderId")) is not None
+        if filled is None and not fired and text_of(first(raw, _STATUS)) in _NOT_TRIGGERED:
+            filled = Decimal(0)  # never fired, so nothing was executed; once fired its child order knows
+        return quantity, filled, positive_of(raw.get("actualPrice")) if filled else None
+    filled = unsigned_of(first(raw, ("executedQty", "filledQty")))
+    average = positive_of(first(raw, ("avgPrice", "avgFilledPrice")))
+    paid = positive_of(raw.get("cummulativeQuoteQty"))
+    if average is None and paid is not None and filled is not None and filled > 0:
+        average = quotient(paid, filled)
+    if quantity is None and filled and text_of(raw.get("status")) == OrderStatus.FILLED:
+        quantity = filled
+    return quantity, filled, average
