@@ -45,8 +45,8 @@ __all__ = ["Asked", "ExchangeAdapter", "Seen", "Stop"]
 
 IdKind = Literal["order", "algo"]
 
-_UNIFIED = ("info", "filled", "remaining", "clientOrderId", "average", "fees", "takerOrMaker")
-"""Fields that make a mapping without `info` a unified order rather than an exchange's own payload."""
+_OWN_NAMES = ("orderId", "algoId", "ordId", "orderLinkId", "execId", "qty", "origQty", "retCode", "order_id")
+"""Fields that ccxt's dicts never have: a mapping with one of them, and without `info`, is an exchange's own payload."""
 
 
 class Seen(NamedTuple):
@@ -112,7 +112,7 @@ class ExchangeAdapter:
         ccxt = plain(value)
         info = ccxt.get("info")
         raw = plain(info)
-        if raw or not ccxt or any(name in ccxt for name in _UNIFIED):
+        if "info" in ccxt or not any(name in ccxt for name in _OWN_NAMES):
             return Seen(ccxt, raw, info)
         return Seen({}, ccxt, ccxt)  # a bare raw payload
 

@@ -276,10 +276,15 @@ class LiveSegment:
 
 def seal(path: Path) -> bool:
     """Make a full segment, open nowhere, a single file on stable storage. False: not now, somebody reads it."""
-    with closing(connect(path, mode="rw", live=True)) as connection:
-        connection.execute("PRAGMA busy_timeout = 0")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    try:
+        with closing(connect(path, mode="rw", live=True)) as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError as problem:
+        if problem.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return False
+        raise
     path.with_name(path.name + "-shm").unlink(missing_ok=True)
     return is_sealed(path)
 

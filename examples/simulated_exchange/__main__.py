@@ -18,9 +18,7 @@ from .server import SimulatedExchange
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="simulated_exchange", description="A simulated exchange on loopback."
-    )
+    parser = argparse.ArgumentParser(prog="simulated_exchange", description="A simulated exchange on loopback.")
     parser.add_argument("kind", choices=["binance", "bybit"])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")

@@ -179,9 +179,7 @@ class Binance(BinanceAccount):
     def _place(self, params: dict[str, Any]) -> Order:
         if params.get("type") in wire.ORDER_TYPES[2:]:
             # Since December 2025 conditional orders live at algoOrder only.
-            words = (
-                "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."
-            )
+            words = "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."
             raise Refusal(-4120, words, drafts.plain_order(self.instrument(params), params))
         if params.get("type") not in ("LIMIT", "MARKET"):
             raise Refusal(-1116, "Invalid orderType.")

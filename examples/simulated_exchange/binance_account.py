@@ -292,9 +292,7 @@ class BinanceAccount(Engine):
         for position in self.ledger.positions:
             row = self._risk(position)
             row["unrealizedProfit"] = row.pop("unRealizedProfit")
-            rows.append(
-                {**row, "leverage": str(position.leverage), "isolated": position.margin_type == "isolated"}
-            )
+            rows.append({**row, "leverage": str(position.leverage), "isolated": position.margin_type == "isolated"})
         return {
             "canTrade": True,
             "totalInitialMargin": margin["initialMargin"],

@@ -201,9 +201,7 @@ class Bybit(BybitStops):
                 raise Refusal(10001 if item.category == "linear" else 170134, "Price invalid", order)
         if order.type == "Limit" and order.limit_price is None:
             raise Refusal(10001, "params error: price invalid", order)
-        taken = [
-            other for other in self.ledger.orders if other.status != "REJECTED" and other.client_order_id
-        ]
+        taken = [other for other in self.ledger.orders if other.status != "REJECTED" and other.client_order_id]
         # "Always unique": a link id stays taken after its order has ended.
         if any(order.client_order_id == other.client_order_id for other in taken):
             if item.category == "spot":
@@ -376,9 +374,7 @@ class Bybit(BybitStops):
             fees[fill.fee_currency] = fees.get(fill.fee_currency, ZERO) + fill.fee_amount
         return wire.order_json(order, fees, self.prices[order.instrument])
 
-    def _page(
-        self, params: dict[str, Any], rows: list[dict[str, Any]], time: str, size: int
-    ) -> dict[str, Any]:
+    def _page(self, params: dict[str, Any], rows: list[dict[str, Any]], time: str, size: int) -> dict[str, Any]:
         """startTime, endTime, limit and cursor, as all lists take them. The cursor here is an offset."""
         start, end = int(params.get("startTime") or 0), int(params.get("endTime") or 2**63)
         rows = [row for row in rows if start <= int(row[time]) <= end]

@@ -79,11 +79,7 @@ class BybitAccount(Engine):
 
     def stops_of(self, instrument: Instrument) -> list[Order]:
         """The attached stops of a position that are still armed."""
-        return [
-            order
-            for order in self.ledger.open_orders(instrument)
-            if order.kind == "attached" and order.is_armed
-        ]
+        return [order for order in self.ledger.open_orders(instrument) if order.kind == "attached" and order.is_armed]
 
     # --- market data ---
 
@@ -119,9 +115,7 @@ class BybitAccount(Engine):
         """A named symbol is listed also when flat; without one only open positions are."""
         if params.get("category") != "linear":
             return _listing(params, [])
-        positions = (
-            [self.ledger.position(self.instrument(params))] if params.get("symbol") else self.ledger.positions
-        )
+        positions = [self.ledger.position(self.instrument(params))] if params.get("symbol") else self.ledger.positions
         return _listing(params, [self._position_json(item) for item in positions])
 
     def _position_json(self, position: Position) -> dict[str, Any]:

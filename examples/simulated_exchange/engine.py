@@ -169,9 +169,7 @@ class Engine(ABC):
         order.created_time = order.updated_time = self.now()
         self.ledger.orders.append(order)
 
-    def finish(
-        self, order: Order, status: Literal["CANCELED", "EXPIRED", "REJECTED"], word: str = ""
-    ) -> None:
+    def finish(self, order: Order, status: Literal["CANCELED", "EXPIRED", "REJECTED"], word: str = "") -> None:
         order.status = status
         order.exchange_status = word
         order.updated_time = self.now()
@@ -246,9 +244,7 @@ class Engine(ABC):
     def complete(self, order: Order, quantity: Decimal | None = None) -> None:
         """Fill (a part of) what is left of a working order, at the present market price or its limit."""
         price = order.limit_price if order.limit_price is not None else self.prices[order.instrument]
-        self.fill(
-            order, price, quantity or order.remaining_quantity, "maker" if order.limit_price else "taker"
-        )
+        self.fill(order, price, quantity or order.remaining_quantity, "maker" if order.limit_price else "taker")
 
     def _on_step(self, instrument: Instrument, quantity: Decimal) -> Decimal:
         return (quantity // instrument.step) * instrument.step

@@ -221,11 +221,7 @@ class Ledger:
         if order.exchange_order_id is None:
             return []
         wanted = order.actual_order_id if order.kind == "algo" else order.exchange_order_id
-        return [
-            fill
-            for fill in self.fills
-            if fill.exchange_order_id == wanted and fill.instrument == order.instrument
-        ]
+        return [fill for fill in self.fills if fill.exchange_order_id == wanted and fill.instrument == order.instrument]
 
     def executed(self, order: Order) -> Order:
         """The order that holds the fills: the child of a triggered algo order, else the order itself."""

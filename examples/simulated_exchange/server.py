@@ -98,9 +98,7 @@ class SimulatedExchange:
 
     def start(self) -> Self:
         ready = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(ready,), name=f"simulated {self.kind}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(ready,), name=f"simulated {self.kind}", daemon=True)
         self._thread.start()
         ready.wait()
         if self._failure is not None:
@@ -179,9 +177,7 @@ class SimulatedExchange:
         with self.engine.books():
             self.ledger.balances[coin] = Decimal(amount)
 
-    def complete(
-        self, order_id: str, symbol: str | None = None, quantity: Decimal | str | None = None
-    ) -> None:
+    def complete(self, order_id: str, symbol: str | None = None, quantity: Decimal | str | None = None) -> None:
         """Fill the rest of a working order, or `quantity` of it. Takes either side's order id."""
         with self.engine.books():
             order = self.ledger.find_order(order_id, symbol)

@@ -201,7 +201,7 @@ SIGNALLED = """
     in_handler = []
     signal.signal(signal.SIGALRM, lambda *_: in_handler.append(journal.append(b"close the position")))
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-    outside = [journal.append(b"x" * 200) for _ in range(8_000)]
+    outside = [journal.append(b"x" * 200) for _ in range(5_000)]
     signal.setitimer(signal.ITIMER_REAL, 0, 0)
     numbers = sorted(outside + in_handler)
     assert in_handler, "no signal came"

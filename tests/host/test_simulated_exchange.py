@@ -127,9 +127,7 @@ async def test_fees_are_exact(sim: SimulatedExchange, client: Any) -> None:
 
 
 @both
-async def test_limit_order_rests_then_fills_as_maker_with_a_rebate(
-    sim: SimulatedExchange, client: Any
-) -> None:
+async def test_limit_order_rests_then_fills_as_maker_with_a_rebate(sim: SimulatedExchange, client: Any) -> None:
     sim.maker_rate = Decimal("-0.0001")
     created = await client.create_order(MNT, "limit", "buy", 10, 1.1)
     assert [order["id"] for order in await client.fetch_open_orders(MNT)] == [created["id"]]
@@ -177,9 +175,7 @@ async def test_refused_orders_raise_the_live_error_class_and_stay_in_the_ledger(
     with pytest.raises(ccxt.InvalidOrder):
         await client.create_order(MNT, "limit", "buy", 10, 1.0, {"clientOrderId": "mine"})
     codes = [order.reject_code for order in sim.ledger.orders if order.status == "REJECTED"]
-    assert codes == (
-        [-2019, -2022, -4164, -4116] if sim.kind == "binance" else [110007, 110017, 110094, 110072]
-    )
+    assert codes == ([-2019, -2022, -4164, -4116] if sim.kind == "binance" else [110007, 110017, 110094, 110072])
     assert all(order.exchange_order_id is None for order in sim.ledger.orders if order.reject_code)
 
 
@@ -295,9 +291,7 @@ async def test_conditional_orders_have_an_endpoint_of_their_own(sim: SimulatedEx
     await client.cancel_all_orders(MNT)
     with pytest.raises(ccxt.OrderNotFound):
         await client.cancel_order(stop["id"], MNT)
-    assert [order["id"] for order in await client.fetch_open_orders(MNT, params={"trigger": True})] == [
-        stop["id"]
-    ]
+    assert [order["id"] for order in await client.fetch_open_orders(MNT, params={"trigger": True})] == [stop["id"]]
     assert (await client.cancel_order(stop["id"], MNT, {"trigger": True}))["id"] == stop["id"]
     assert (await fetch(client, stop["id"], trigger=True))["status"] == "canceled"
 
@@ -353,9 +347,7 @@ async def test_a_trading_stop_is_an_order_without_an_answer(sim: SimulatedExchan
     await client.create_order(MNT, "market", "buy", 10)
     assert (await trading_stop(client, stopLoss="1.1"))["result"] == {}
     (row,) = await client.fetch_open_orders(MNT)
-    details = {
-        name: row["info"][name] for name in ("orderStatus", "stopOrderType", "createType", "orderLinkId")
-    }
+    details = {name: row["info"][name] for name in ("orderStatus", "stopOrderType", "createType", "orderLinkId")}
     assert details == {
         "orderStatus": "Untriggered",
         "stopOrderType": "StopLoss",
@@ -455,9 +447,7 @@ async def test_an_answer_that_is_no_json(sim: SimulatedExchange, client: Any) ->
 
 
 @both
-async def test_a_late_answer_times_out_though_the_order_was_taken(
-    sim: SimulatedExchange, client: Any
-) -> None:
+async def test_a_late_answer_times_out_though_the_order_was_taken(sim: SimulatedExchange, client: Any) -> None:
     client.timeout = 50
     sim.next("create", Delay(0.3))
     with pytest.raises(ccxt.RequestTimeout):

@@ -1,8 +1,4 @@
-"""Damaged journals, a table of named cases: what can be read is read, what cannot is told with its place.
-
-Each case is done to a journal of five files of which the last was being written. `what` must be among the findings
-of `verify`, with `seq` where a number can be told; `lost` are the entries that cannot be read any more.
-"""
+"""Damaged journals, a table of named cases: what can be read is read, what cannot is told with its place."""
 
 import shutil
 import sqlite3
@@ -15,6 +11,8 @@ import pytest
 
 from audit_wrapper.errors import JournalUnavailable
 from audit_wrapper.journal import SqliteJournal, What, layout, verify
+from audit_wrapper.journal.segment import Origin, create
+from audit_wrapper.journal.state import read_state
 
 ENTRIES = 300
 
@@ -100,9 +98,12 @@ def foreign(folder: Path) -> None:
 
 @dataclass
 class Case:
-    """`seq` and `lost` are told from the journal before it is damaged. `lost` None: some, and not more than a page."""
+    """Done to five files, the last being written: what `verify` must find and where, and the entries that are lost.
 
-    do: Callable[[Path], object]
+    `seq` and `lost` are told from the journal before it is damaged. `lost` None: some, and not more than a page.
+    """
+
+    do: Callable[[Path], object]  # done to the folder
     what: What
     seq: Callable[[Path], int | None]
     lost: Callable[[Path], Iterable[int]] | None = lambda _: ()
@@ -110,6 +111,14 @@ class Case:
 
 def whole(index: int) -> Callable[[Path], Iterable[int]]:
     return lambda folder: range(first(folder, index), first(folder, index + 1))
+
+
+def end(folder: Path) -> int:
+    return first(folder, 4)
+
+
+def whole_end(folder: Path) -> Iterable[int]:
+    return range(end(folder), ENTRIES + 11)
 
 
 def change(folder: Path, index: int, offset: int, assignment: str) -> None:
@@ -154,9 +163,9 @@ CASES = {
         whole(1),
     ),
     "a file missing in the middle": Case(
-        lambda folder: segment(folder, 1).unlink(), What.GAP, lambda folder: first(folder, 1), whole(1)
+        lambda folder: remove(segment(folder, 1)), What.GAP, lambda folder: first(folder, 1), whole(1)
     ),
-    "the first file missing": Case(lambda folder: segment(folder, 0).unlink(), What.GAP, lambda _: 1, whole(0)),
+    "the first file missing": Case(lambda folder: remove(segment(folder, 0)), What.GAP, lambda _: 1, whole(0)),
     "a file from the future": Case(
         lambda folder: sql(segment(folder, 1), "PRAGMA user_version = 99"),
         What.FROM_THE_FUTURE,
@@ -184,28 +193,29 @@ END_CASES = {
         lambda _: range(ENTRIES + 1, ENTRIES + 11),
     ),
     "the last file is garbage": Case(
-        lambda folder: (segment(folder, 4).write_bytes(b"garbage" * 1000), log(folder).unlink()),
-        What.UNREADABLE,
-        lambda folder: first(folder, 4),
-        lambda folder: range(first(folder, 4), ENTRIES + 11),
+        lambda folder: replace_end(folder, b"garbage" * 1000), What.UNREADABLE, end, whole_end
     ),
-    "the last file is empty": Case(
-        lambda folder: (segment(folder, 4).write_bytes(b""), log(folder).unlink()),
-        What.UNREADABLE,
-        lambda folder: first(folder, 4),
-        lambda folder: range(first(folder, 4), ENTRIES + 11),
-    ),
+    "the last file is empty": Case(lambda folder: replace_end(folder, b""), What.UNREADABLE, end, whole_end),
     "the last file is from the future": Case(
         lambda folder: sql(segment(folder, 4), "PRAGMA user_version = 99"),
         What.FROM_THE_FUTURE,
-        lambda folder: first(folder, 4),
-        lambda folder: range(first(folder, 4), ENTRIES + 11),
+        end,
+        whole_end,
     ),
 }
 
 
 def log(folder: Path) -> Path:
     return layout.wal_path(segment(folder, 4))
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def replace_end(folder: Path, content: bytes) -> None:
+    log(folder).unlink()
+    segment(folder, 4).write_bytes(content)
 
 
 def flip_in_log(folder: Path, needle: bytes) -> None:
@@ -266,6 +276,17 @@ def test_the_last_write_that_a_kill_tore_is_no_damage(folder: Path) -> None:
     with closing(SqliteJournal.open(folder)) as journal:
         assert journal.durable_seq == ENTRIES + 9
         assert journal.append(b"x") == ENTRIES + 10
+        assert journal.damage == ()
+
+
+def test_a_file_made_ahead_whose_removal_a_kill_interrupted_is_no_damage(folder: Path) -> None:
+    state = read_state(folder)
+    assert state is not None
+    left_over = create(folder, Origin(state.stream, first(folder, 3) + 5, b""), sync=False)
+    assert list(verify(folder)) == []
+    with closing(SqliteJournal.open(folder)) as journal:
+        assert not left_over.exists()
+        assert len(journal.read(0, 10_000)) == ENTRIES + 10
         assert journal.damage == ()
 
 

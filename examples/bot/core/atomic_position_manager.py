@@ -26,9 +26,7 @@ class AtomicPositionManager:
     max_stop_tries = 3
     stop_retry_delay_seconds = 0.05
 
-    def __init__(
-        self, repository: Any, exchange_manager: dict[str, Any], stop_loss_manager: Any | None = None
-    ) -> None:
+    def __init__(self, repository: Any, exchange_manager: dict[str, Any], stop_loss_manager: Any | None = None) -> None:
         self.repository = repository
         self.exchange_manager = exchange_manager
         self.stop_loss_manager = stop_loss_manager

@@ -102,15 +102,13 @@ class ExchangeManager(StopOrders):
         side = order_side_of(side)
         size = self._rounded(unified, amount)
         limit = float(self.exchange.price_to_precision(unified, float(price)))
-        order = await self.rate_limiter.execute_request(
-            self.exchange.create_limit_order, unified, side, size, limit
-        )
+        order = await self.rate_limiter.execute_request(self.exchange.create_limit_order, unified, side, size, limit)
         return OrderResult.from_ccxt(order, unified, side, "limit", size)
 
     async def create_order(
         self,
         symbol: str,
-        type: str,  # noqa: A002 - ccxt's own name
+        type: str,
         side: str,
         amount: Any,
         price: Any = None,
@@ -156,9 +154,7 @@ class ExchangeManager(StopOrders):
                 tries.append({"trigger": True})
             for params in tries:
                 try:
-                    orders = await self.rate_limiter.execute_request(
-                        self.exchange.cancel_all_orders, unified, params
-                    )
+                    orders = await self.rate_limiter.execute_request(self.exchange.cancel_all_orders, unified, params)
                     cancelled += len(orders or [])
                 except ccxt.BaseError as error:
                     logger.warning("%s: cancel all of %s: %s", self.name, unified, error)

@@ -32,9 +32,7 @@ class OrderResult:
     info: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_ccxt(
-        cls, order: dict[str, Any], symbol: str, side: str, order_type: str, amount: float
-    ) -> OrderResult:
+    def from_ccxt(cls, order: dict[str, Any], symbol: str, side: str, order_type: str, amount: float) -> OrderResult:
         """Build a result from ccxt's dict; what an id-only answer leaves out comes from the request."""
         timestamp = order.get("timestamp")
         filled = _decimal(order.get("filled"))
@@ -50,9 +48,7 @@ class OrderResult:
             filled=filled,
             remaining=size - filled if remaining is None else _decimal(remaining),
             status=order.get("status"),
-            timestamp=datetime.fromtimestamp(timestamp / 1000, tz=UTC).replace(tzinfo=None)
-            if timestamp
-            else utc_now(),
+            timestamp=datetime.fromtimestamp(timestamp / 1000, tz=UTC).replace(tzinfo=None) if timestamp else utc_now(),
             info=order.get("info") or {},
         )
 

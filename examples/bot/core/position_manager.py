@@ -149,9 +149,7 @@ class PositionManager:
                 continue
             for order in orders:
                 try:
-                    await manager.rate_limiter.execute_request(
-                        client.cancel_order, order["id"], unified, params
-                    )
+                    await manager.rate_limiter.execute_request(client.cancel_order, order["id"], unified, params)
                     cancelled += 1
                 except ccxt.BaseError as error:
                     logger.warning("%s: leftover %s: %s", symbol, order["id"], error)

@@ -100,9 +100,7 @@ class StopLossManager:
             raise StopLossError(f"no position in {unified}: {response.get('retMsg')}")
         raise StopLossError(f"{unified}: {code} {response.get('retMsg')}")
 
-    async def has_stop_loss(
-        self, symbol: str, position_side: str | None = None
-    ) -> tuple[bool, float | str | None]:
+    async def has_stop_loss(self, symbol: str, position_side: str | None = None) -> tuple[bool, float | str | None]:
         """Is there a stop-loss, and at which price?"""
         unified = await self._unified(symbol)
         try:

@@ -45,9 +45,7 @@ class StopOrders:
         size = self._rounded(unified, amount)
         price = self._price(unified, stop_price)
         if self.name == "bybit":
-            response = await self._trading_stop(
-                unified, stopLoss=self._text(unified, price), slTriggerBy="LastPrice"
-            )
+            response = await self._trading_stop(unified, stopLoss=self._text(unified, price), slTriggerBy="LastPrice")
             return self._attached("sl", unified, side, "stop_loss", size, price, response)
         order = await self.rate_limiter.execute_request(
             self.exchange.create_order,
@@ -181,9 +179,7 @@ class StopOrders:
             result["new_sl_price"] = price
             if self.name == "bybit":
                 result["method"] = "bybit_trading_stop_atomic"
-                await self._trading_stop(
-                    unified, stopLoss=self._text(unified, price), slTriggerBy="LastPrice"
-                )
+                await self._trading_stop(unified, stopLoss=self._text(unified, price), slTriggerBy="LastPrice")
             else:
                 result["method"] = f"{self.name}_cancel_create"
                 await self._replace_stop(unified, price, closing_side_of(position_side), result)

@@ -81,9 +81,7 @@ class Repository:
         """Insert a position and return its id."""
         return await self._insert("monitoring.positions", _row(position_data, POSITION_COLUMNS))
 
-    async def update_position(
-        self, position_id: int, updates: dict[str, Any] | None = None, **fields: Any
-    ) -> bool:
+    async def update_position(self, position_id: int, updates: dict[str, Any] | None = None, **fields: Any) -> bool:
         """Change columns of a position; False when there is no such row."""
         row = _row({**(updates or {}), **fields}, POSITION_COLUMNS)
         if not row:
@@ -96,9 +94,7 @@ class Repository:
 
     async def close_position(self, position_id: int, exit_reason: str = "manual") -> bool:
         """Mark a position as closed."""
-        return await self.update_position(
-            position_id, status="closed", exit_reason=exit_reason, closed_at=utc_now()
-        )
+        return await self.update_position(position_id, status="closed", exit_reason=exit_reason, closed_at=utc_now())
 
     async def get_position(self, position_id: int) -> dict[str, Any] | None:
         """Read one position."""
@@ -141,9 +137,7 @@ class MemoryRepository:
         }
         return position_id
 
-    async def update_position(
-        self, position_id: int, updates: dict[str, Any] | None = None, **fields: Any
-    ) -> bool:
+    async def update_position(self, position_id: int, updates: dict[str, Any] | None = None, **fields: Any) -> bool:
         """Change columns of a position; False when there is no such row."""
         row = _row({**(updates or {}), **fields}, POSITION_COLUMNS)
         if not row or position_id not in self.positions:
@@ -153,9 +147,7 @@ class MemoryRepository:
 
     async def close_position(self, position_id: int, exit_reason: str = "manual") -> bool:
         """Mark a position as closed."""
-        return await self.update_position(
-            position_id, status="closed", exit_reason=exit_reason, closed_at=utc_now()
-        )
+        return await self.update_position(position_id, status="closed", exit_reason=exit_reason, closed_at=utc_now())
 
     async def get_position(self, position_id: int) -> dict[str, Any] | None:
         """Read one position."""

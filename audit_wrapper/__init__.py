@@ -1,0 +1,45 @@
+"""One line at startup, and every order a trading bot sends is kept: exact, complete, in PostgreSQL."""
+
+from audit_wrapper.errors import (
+    AuditWrapperError,
+    CannotWrap,
+    CodecError,
+    InvalidRow,
+    JournalDamaged,
+    JournalError,
+    JournalInUse,
+    JournalUnavailable,
+    SchemaError,
+    SettingsError,
+    StoreError,
+    StoreUnavailable,
+    TrailClosed,
+)
+from audit_wrapper.reconcile import ReconcileReport
+from audit_wrapper.records import Purpose
+from audit_wrapper.scopes import suppressed
+from audit_wrapper.settings import Settings
+from audit_wrapper.trail import AuditTrail, FlushReport, Status
+
+__all__ = [
+    "AuditTrail",
+    "AuditWrapperError",
+    "CannotWrap",
+    "CodecError",
+    "FlushReport",
+    "InvalidRow",
+    "JournalDamaged",
+    "JournalError",
+    "JournalInUse",
+    "JournalUnavailable",
+    "Purpose",
+    "ReconcileReport",
+    "SchemaError",
+    "Settings",
+    "SettingsError",
+    "Status",
+    "StoreError",
+    "StoreUnavailable",
+    "TrailClosed",
+    "suppressed",
+]

@@ -1,0 +1,237 @@
+"""A ccxt client, observed in place: the choke point every order passes, and the wire under it.
+
+The client stays the object it was; its methods are observed on the instance, in both of ccxt's spellings, so that
+references taken earlier are covered and `restore` takes all of it off again. Below the unified methods, `request` sees
+every call of a REST endpoint, implicit ones included, and `fetch` each HTTP attempt; `on_rest_response` shows the exact
+text that came back. (ccxt 4.2 and later; names, not classes, are relied on.)
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from audit_wrapper import calls
+from audit_wrapper.errors import CannotWrap
+from audit_wrapper.exchanges import adapter_for
+from audit_wrapper.exchanges.numbers import decimal_of
+from audit_wrapper.frames import Frame
+from audit_wrapper.observe import observed
+from audit_wrapper.recorder import Recorder
+from audit_wrapper.records import Market, Seam
+
+_MISSING = object()
+
+
+def is_ccxt(candidate: Any) -> bool:
+    """Whether it is a client of ccxt, of whichever hierarchy (async, sync, pro) and release."""
+    return any(cls.__module__.partition(".")[0] == "ccxt" for cls in type(candidate).__mro__)
+
+
+def is_client(candidate: Any) -> bool:
+    """Whether it is used as a ccxt client is: a real one, or a stub or mock with its methods."""
+    if is_ccxt(candidate):
+        return True
+    if candidate is None or isinstance(candidate, str | bytes | int | float | dict | list | tuple | set | type):
+        return False
+    return callable(getattr(candidate, "create_order", None)) and callable(getattr(candidate, "cancel_order", None))
+
+
+class ClientSubject:
+    """What the recorder needs to know of a client."""
+
+    def __init__(self, client: Any, exchange: str | None) -> None:
+        self.client = client
+        self.target = type(client).__name__
+        self.exchange = exchange
+        self.transport = is_ccxt(client)
+        self._markets: dict[tuple[str, str | None], Market] = {}
+
+    def market(self, symbol: object, params: object) -> Market | None:
+        """The client's own market entry for a unified symbol, or for the exchange's spelling of one."""
+        if not isinstance(symbol, str):
+            return None
+        category = params.get("category") if isinstance(params, dict) else None
+        key = (symbol, category if isinstance(category, str) else None)
+        known = self._markets.get(key)
+        if known is None:
+            entry = self._entry(symbol, key[1])
+            if entry is None:
+                return None
+            known = self._markets[key] = _market(entry)
+        return known
+
+    def _entry(self, symbol: str, category: str | None) -> dict[str, Any] | None:
+        markets = getattr(self.client, "markets", None)
+        if isinstance(markets, dict) and isinstance(markets.get(symbol), dict):
+            entry: dict[str, Any] = markets[symbol]
+            return entry
+        by_id = getattr(self.client, "markets_by_id", None)
+        found = by_id.get(symbol) if isinstance(by_id, dict) else None
+        candidates = [m for m in (found if isinstance(found, list) else [found]) if isinstance(m, dict)]
+        if category is not None:
+            candidates = [m for m in candidates if m.get(category)] or candidates
+        if len(candidates) > 1:
+            options = getattr(self.client, "options", None)
+            default = options.get("defaultType") if isinstance(options, dict) else None
+            wanted = "swap" if default in ("future", "linear", "delivery") else default
+            candidates = [m for m in candidates if m.get("type") == wanted]
+        return candidates[0] if len(candidates) == 1 else None
+
+
+class InstrumentedClient:
+    """A client that is observed, and how to undo that."""
+
+    def __init__(self, client: Any, recorder: Recorder, exchange: str | None = None) -> None:
+        own = getattr(client, "id", None)
+        name = own if isinstance(own, str) else None
+        # a bot may call its exchange as it likes; a name of another exchange's reading would misread everything
+        if exchange is not None and name is not None and type(adapter_for(exchange)) is not type(adapter_for(name)):
+            exchange = name
+        self.client = client
+        self.subject = ClientSubject(client, exchange or name)
+        self._before: dict[str, Any] = {}
+        self._recorder = recorder
+        try:
+            self._observe()
+        except (AttributeError, TypeError) as problem:
+            self.restore()
+            raise CannotWrap(
+                f"{type(client).__name__} looks like a ccxt client, but its methods cannot be set on the instance "
+                f"({problem}); instrument its class instead: trail.instrument('module:Class')"
+            ) from None
+
+    def _observe(self) -> None:
+        for row in calls.CLIENT.values():
+            hooks = _MethodHooks(self._recorder, row, self.subject)
+            for name in (row.method, calls.camel(row.method)):
+                self._replace(name, hooks)
+        if self.subject.transport:
+            self._replace("request", _RequestHooks(self._recorder, self.subject))
+            self._replace("fetch", _FetchHooks(self._recorder))
+            self._replace("on_rest_response", _AnswerHooks(self._recorder))
+        else:
+            for row in calls.IMPLICIT.values():
+                for name in (row.method, calls.camel(row.method)):
+                    self._replace(name, _MethodHooks(self._recorder, row, self.subject))
+
+    def _replace(self, name: str, hooks: Any) -> None:
+        function = getattr(self.client, name, None)
+        if callable(function):
+            self._before[name] = vars(self.client).get(name, _MISSING)
+            setattr(self.client, name, observed(function, hooks))
+
+    def restore(self) -> None:
+        """Take everything off again. What the user replaced meanwhile is theirs and stays."""
+        for name, before in self._before.items():
+            present = vars(self.client).get(name, _MISSING)
+            if present is _MISSING or not _is_ours(present):
+                continue
+            if before is _MISSING:
+                delattr(self.client, name)
+                if hasattr(type(self.client), name):
+                    continue
+                function = present.__wrapped__  # a mock makes its children once; give the same one back
+                if type(function).__module__ == "unittest.mock":
+                    setattr(self.client, name, function)
+            else:
+                setattr(self.client, name, before)
+        self._before.clear()
+
+
+def _is_ours(candidate: Any) -> bool:
+    from audit_wrapper.observe import Observed
+
+    return type(candidate) is Observed
+
+
+class _MethodHooks:
+    def __init__(self, recorder: Recorder, row: calls.CallRow, subject: ClientSubject) -> None:
+        self._recorder, self._row, self._subject = recorder, row, subject
+        self.leave, self.resume = recorder.leave, recorder.resume
+        self.returned, self.raised = recorder.returned, recorder.raised
+
+    def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
+        return self._recorder.begin(Seam.CLIENT, self._row, self._subject, args, kwargs)
+
+
+class _RequestHooks:
+    def __init__(self, recorder: Recorder, subject: ClientSubject) -> None:
+        self._recorder, self._subject = recorder, subject
+        self.leave, self.resume = recorder.leave, recorder.resume
+        self.returned, self.raised = recorder.returned, recorder.raised
+
+    def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
+        path, api, method, params = _taken(args, kwargs, ("path", "api", "method", "params"), ("", "public", "GET", {}))
+        api = api if isinstance(api, str) else "/".join(map(str, api)) if isinstance(api, list | tuple) else ""
+        return self._recorder.begin_request(self._subject, api, str(method), str(path), params)
+
+
+class _FetchHooks:
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self.raised = recorder.attempt_failed
+
+    def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        url, method, body = _taken(
+            args, kwargs, ("url", "method", "headers", "body"), (None, "GET", None, None), skip=2
+        )
+        return self._recorder.attempt(url, method, body)
+
+    def leave(self, frame: Any) -> None: ...
+
+    def resume(self, frame: Any) -> None: ...
+
+    def returned(self, frame: Any, result: Any) -> None: ...
+
+
+class _AnswerHooks:
+    """`on_rest_response(code, reason, url, method, response_headers, response_body, ...)`: the text as it came."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        names = ("code", "reason", "url", "method", "response_headers", "response_body")
+        status, _, _, _, _, text = _taken(args, kwargs, names, (None,) * 6)
+        self._recorder.answer(status, text)
+
+    def leave(self, frame: Any) -> None: ...
+
+    def resume(self, frame: Any) -> None: ...
+
+    def returned(self, frame: Any, result: Any) -> None: ...
+
+    def raised(self, frame: Any, problem: BaseException) -> None: ...
+
+
+def _taken(
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    names: tuple[str, ...],
+    defaults: tuple[Any, ...],
+    skip: int | None = None,
+) -> tuple[Any, ...]:
+    found = tuple(
+        args[i] if i < len(args) else kwargs.get(name, default)
+        for i, (name, default) in enumerate(zip(names, defaults, strict=True))
+    )
+    return found if skip is None else found[:skip] + found[skip + 1 :]
+
+
+def _market(entry: dict[str, Any]) -> Market:
+    def text(name: str) -> str | None:
+        value = entry.get(name)
+        return value if isinstance(value, str) else None
+
+    size = entry.get("contractSize")
+    contract_size: Decimal | None = decimal_of(size) if entry.get("contract") else None
+    return Market(
+        symbol=text("symbol"),
+        exchange_symbol=text("id"),
+        base=text("base"),
+        quote=text("quote"),
+        settle=text("settle"),
+        type=text("type"),
+        contract_size=contract_size,
+    )

@@ -1,0 +1,52 @@
+"""Failures of our own: counted, logged once per kind, shown by `status()`; never raised into a trade."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+
+logger = logging.getLogger("audit_wrapper")
+
+
+class Failures:
+    """Counts what went wrong, by kind. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._last: str | None = None
+
+    def note(self, kind: str, problem: BaseException | str) -> None:
+        """Count one failure; the first of its kind is logged in full, the others only counted."""
+        text = problem if isinstance(problem, str) else f"{type(problem).__name__}: {_said(problem)}"
+        with self._lock:
+            self._counts[kind] += 1
+            self._last = f"{kind}: {text}"
+            first = self._counts[kind] == 1
+        if first:
+            trace = problem if isinstance(problem, BaseException) else None
+            logger.error(
+                "audit trail: %s: %s (trading goes on; further failures of this kind are counted, see status())",
+                kind,
+                text,
+                exc_info=trace,
+            )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each kind happened."""
+        with self._lock:
+            return dict(self._counts)
+
+    @property
+    def last(self) -> str | None:
+        """The latest failure, in words."""
+        return self._last
+
+
+def _said(problem: BaseException) -> str:
+    try:
+        return str(problem)
+    except Exception:  # a host's exception may fail to describe itself; its type is named all the same
+        return "(its message cannot be read)"

@@ -1,0 +1,331 @@
+"""What the records of one order come to, one record after the other.
+
+The order of arrival does not matter, nor does repetition: quantities only grow, a status only moves forward (FIX: an
+order that is done stays done), and every value comes from the last record that knew it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from audit_wrapper import routing
+from audit_wrapper.exchanges import adapter_for
+from audit_wrapper.exchanges.asked import Asked, Stop
+from audit_wrapper.reading import answered, asked
+from audit_wrapper.records import (
+    Action,
+    Fee,
+    FeeStatus,
+    Fill,
+    OrderState,
+    OrderStatus,
+    PositionLink,
+    Record,
+    RecordKind,
+)
+
+_STOP_TYPES = {
+    "stop_loss": "STOP_LOSS",
+    "take_profit": "TAKE_PROFIT",
+    "trailing": "TRAILING_STOP_MARKET",
+}
+RESTING_TYPES = frozenset({"STOP_MARKET", "STOP_LIMIT", "TRAILING_STOP_MARKET", "TAKE_PROFIT", *_STOP_TYPES.values()})
+# A status may only be replaced by one of a higher rank: what is done stays done, save that executions win over a
+# cancel that crossed them.
+_RANK = {
+    OrderStatus.UNKNOWN: 0,
+    OrderStatus.NEW: 1,
+    OrderStatus.PARTIALLY_FILLED: 2,
+    OrderStatus.REJECTED: 3,
+    OrderStatus.MODIFIED: 3,
+    OrderStatus.CANCELED: 3,
+    OrderStatus.EXPIRED: 3,
+    OrderStatus.FILLED: 4,
+}
+_LINK_RANK = {"scope": 3, "atomic": 2, "repository": 1}
+
+
+class Event(NamedTuple):
+    """One record as it concerns one order. `seq` orders the records of one stream; a clock never does."""
+
+    stream: UUID
+    seq: int
+    record: Record
+    part: str
+
+
+class Fold:
+    """Everything learned about one order so far. The attributes are what is known; None: nobody has said."""
+
+    def __init__(self) -> None:
+        self.known = OrderState()
+        self.placed: Record | None = None  # the first record that placed it
+        self.placed_at: tuple[UUID, int] | None = None
+        self.stop: Stop | None = None
+        self.position_index: int | None = None
+        self.status: OrderStatus | None = None
+        self.reason: str | None = None
+        self.fills: dict[str, Fill] = {}
+        self.conflicts: set[str] = set()
+        self.fees: tuple[Fee, ...] = ()
+        self.fee_asked = False
+        self.link: PositionLink | None = None
+        self.replaced_by: UUID | None = None
+        self.first: Record | None = None
+        self.created_at: datetime | None = None
+        self.updated_at: datetime | None = None
+        self.executed_at: datetime | None = None
+        self.sent = False
+        self.symbol: str | None = None
+        self.market_symbol: tuple[str | None, str | None] = (None, None)
+
+    # -- one record
+
+    def take(self, event: Event) -> None:
+        record, part = event.record, event.part
+        if record.kind is not RecordKind.LINKED:
+            self.first = self.first or record
+            self._times(record)
+        self._link_by(record)
+        if part.startswith(routing.PLACED) or part in _STOP_TYPES:
+            self._placed(event)
+        elif part.startswith(routing.TARGET):
+            self._targeted(record, _position(part))
+        elif part == routing.REPLACED:
+            if record.kind is RecordKind.ACKNOWLEDGED:
+                self.replaced_by = record.intent_id
+        elif part == routing.SEEN:
+            self._seen(record)
+
+    def take_scope(self, event: Event) -> None:
+        record = event.record
+        if self.placed_at is None or event.stream != self.placed_at[0] or event.seq <= self.placed_at[1]:
+            return
+        if self.status not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED):
+            return
+        if self.placed is not None and record.intent_id == (self.placed.intent_id or self.placed.record_id):
+            return  # its own making
+        one = asked(record)[0]
+        if record.action is Action.CANCEL_ALL:
+            if self._covered_by(one):
+                self._move(OrderStatus.CANCELED, "canceled with all others of its symbol")
+                self._times(record)
+        elif self.stop is not None:
+            self._superseded(record, one)
+
+    def _placed(self, event: Event) -> None:
+        record, part = event.record, event.part
+        index = _position(part)
+        orders = asked(record)
+        one = orders[index] if index < len(orders) else orders[0]
+        if self.placed is None:
+            self.placed, self.placed_at = record, (event.stream, event.seq)
+            self._know(self._asked_state(one, record, part))
+        match record.kind:
+            case RecordKind.INTENT:
+                self._move(OrderStatus.UNKNOWN, "sent, and no answer recorded yet")
+            case RecordKind.ACKNOWLEDGED:
+                self.sent = True
+                state = answered(record, index if len(orders) > 1 else None)
+                self.reason = None
+                self._move(OrderStatus.NEW, None)
+                if (state is not None and part not in _STOP_TYPES) or (
+                    state is not None and part == "stop_loss" and record.request is None
+                ):
+                    self._answered(state, record)
+            case RecordKind.REJECTED:
+                self.sent = True
+                self._move(OrderStatus.REJECTED, _words(record))
+            case RecordKind.OUTCOME_UNKNOWN:
+                self.sent = True
+                self._move(OrderStatus.UNKNOWN, _words(record))
+            case RecordKind.UNCHANGED | RecordKind.NOT_SENT:
+                self.status = None  # nothing of this order ever existed at the exchange
+            case _:
+                pass
+
+    def _targeted(self, record: Record, index: int) -> None:
+        orders = asked(record)
+        one = orders[index] if index < len(orders) else orders[0]
+        self._know(OrderState(exchange_order_id=one.state.exchange_order_id, symbol=one.state.symbol))
+        if record.kind is not RecordKind.ACKNOWLEDGED:
+            return
+        state = answered(record, index if len(orders) > 1 else None)
+        self.sent = True
+        if record.action is Action.AMEND:
+            self._know(
+                OrderState(
+                    quantity=one.state.quantity,
+                    limit_price=one.state.limit_price,
+                    trigger_price=one.state.trigger_price,
+                )
+            )
+            self._move(OrderStatus.NEW, None)
+            if state is not None:
+                self._answered(state, record)
+            return
+        if state is not None:
+            self._answered(state, record)
+        if state is None or state.order_status in (None, OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED):
+            # the exchange confirmed the cancel and did not say more (Bybit answers with the id alone)
+            self._move(OrderStatus.CANCELED, None)
+
+    def _seen(self, record: Record) -> None:
+        if not isinstance(record.result, dict):
+            return
+        adapter = adapter_for(record.exchange or "")
+        arguments = record.call.arguments if record.call is not None else {}
+        self._know(OrderState(exchange_order_id=arguments.get("id")))
+        for order in record.result.get("orders") or ():
+            self.sent = True
+            self._answered(adapter.order_state(order, record.market), record)
+        for trade in record.result.get("trades") or ():
+            self._fill(adapter.fill(trade, record.market))
+            self.fee_asked = True
+
+    # -- what is learned
+
+    def _asked_state(self, one: Asked, record: Record, part: str) -> OrderState:
+        state = one.state
+        if part not in _STOP_TYPES:
+            return state
+        self.stop = next((s for s in one.stops if s.kind == part), None) or Stop(
+            kind="stop_loss", trigger_price=state.trigger_price
+        )
+        self.position_index = one.position_index
+        side = state.side
+        if one.action is not Action.SET_STOPS and side is not None:
+            side = _opposite(side)  # attached to an entry: it leaves what the entry opens
+        if side is None and record.position is not None and record.position.side is not None:
+            side = _opposite(record.position.side)
+        return OrderState(
+            symbol=state.symbol,
+            side=side,
+            type=_STOP_TYPES[part],
+            # one that covers the whole position was sent without a size, whatever amount the bot had in mind
+            quantity=self.stop.size if record.request is not None else state.quantity,
+            trigger_price=self.stop.trigger_price,
+            reduce_only=True,
+            exchange_order_id=None,
+        )
+
+    def _answered(self, state: OrderState, record: Record) -> None:
+        self._know(state)
+        for fill in state.fills:
+            self._fill(fill)
+        if state.fees:
+            self.fees = state.fees
+        if state.order_status is not None:
+            self._move(state.order_status, None)
+        if state.filled_quantity:
+            self.executed_at = state.exchange_at or record.answered_at or self.executed_at
+
+    def _know(self, state: OrderState) -> None:
+        changes = {
+            name: value
+            for name in _MERGED
+            if (value := getattr(state, name)) is not None and not self._asked_knows_better(name)
+        }
+        filled = max((q for q in (self.known.filled_quantity, state.filled_quantity) if q is not None), default=None)
+        changes["filled_quantity"] = filled
+        self.known = _with(self.known, changes)
+
+    def _asked_knows_better(self, name: str) -> bool:
+        # the answer to a stop may call itself "market" and leave out what was asked (ccxt on Binance's algo orders);
+        # type and side of an order never change, so the first that knew is right
+        return name in ("type", "side", "symbol") and getattr(self.known, name) is not None
+
+    def _fill(self, fill: Fill) -> None:
+        if fill.exchange_trade_id is None:
+            return
+        before = self.fills.get(fill.exchange_trade_id)
+        if before is not None and (before.price, before.quantity) != (fill.price, fill.quantity):
+            self.conflicts.add(fill.exchange_trade_id)
+            return
+        if before is None or before.fee.status is not FeeStatus.REPORTED:
+            self.fills[fill.exchange_trade_id] = fill
+        if fill.exchange_at is not None and (self.executed_at is None or fill.exchange_at > self.executed_at):
+            self.executed_at = fill.exchange_at
+
+    def _move(self, status: OrderStatus, reason: str | None) -> None:
+        if self.status is None or _RANK[status] > _RANK[self.status] or (status is self.status and reason):
+            self.status, self.reason = status, reason
+
+    def _link_by(self, record: Record) -> None:
+        link = record.position
+        if link is None or (link.position_id is None and link.signal_id is None):
+            return
+        if self.link is None or _LINK_RANK.get(link.how, 0) > _LINK_RANK.get(self.link.how, 0):
+            self.link = link
+
+    def _times(self, record: Record) -> None:
+        began, ended = record.called_at, record.answered_at or record.called_at
+        if began is not None and (self.created_at is None or began < self.created_at):
+            self.created_at = began
+        if ended is not None and (self.updated_at is None or ended > self.updated_at):
+            self.updated_at = ended
+        if record.market is not None:
+            self.market_symbol = (record.market.symbol, record.market.exchange_symbol)
+
+    def _covered_by(self, cancel_all: Asked) -> bool:
+        # a market order does not rest, so it cannot be canceled: it was executed, and nobody has said so yet.
+        # Binance's allOpenOrders leaves conditional orders standing; Bybit's takes all kinds, attached stops too
+        if self.known.type in (None, "MARKET"):
+            return False
+        if cancel_all.conditional is None:
+            return True
+        return cancel_all.conditional == (self.known.type in RESTING_TYPES)
+
+    def _superseded(self, record: Record, by: Asked) -> None:
+        kind = self.stop.kind if self.stop is not None else None
+        other = next((s for s in by.stops if s.kind == kind), None)
+        if other is None or (by.position_index or 0) != (self.position_index or 0):
+            return
+        if other.removed:
+            self._move(OrderStatus.CANCELED, "removed from the position")
+        else:
+            self._move(OrderStatus.MODIFIED, None)
+            root = record.intent_id or record.record_id
+            self.replaced_by = routing.key_of_part(root, other.kind)
+        self._times(record)
+
+
+_MERGED = (
+    "exchange_order_id",
+    "client_order_id",
+    "symbol",
+    "side",
+    "type",
+    "quantity",
+    "remaining_quantity",
+    "limit_price",
+    "average_price",
+    "trigger_price",
+    "reduce_only",
+    "exchange_status",
+)
+
+
+def _with(state: OrderState, changes: dict[str, object]) -> OrderState:
+    values = {name: getattr(state, name) for name in OrderState.__struct_fields__}
+    return OrderState(**{**values, **changes})
+
+
+def _position(part: str) -> int:
+    _, _, number = part.partition(".")
+    return int(number) if number.isdigit() else 0
+
+
+def _opposite(side: str) -> str:
+    return "sell" if side == "buy" else "buy"
+
+
+def _words(record: Record) -> str | None:
+    failure = record.failure
+    if record.reason is not None:
+        return record.reason
+    if failure is None:
+        return None
+    return f"{failure.code}: {failure.message}" if failure.code else f"{failure.type}: {failure.message}"

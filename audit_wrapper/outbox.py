@@ -1,0 +1,66 @@
+"""The last step on the order path: a record becomes bytes, and the bytes are in the journal.
+
+While the journal cannot be written, records wait in memory, in order, and go in with the first write that works.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Protocol
+
+from audit_wrapper import codec
+from audit_wrapper.errors import JournalError
+from audit_wrapper.failures import Failures
+from audit_wrapper.records import Record
+
+_WAITING_LIMIT = 100_000
+
+
+class Appends(Protocol):
+    """What this needs of a journal."""
+
+    def append(self, payload: bytes) -> int:
+        """Keep the bytes for good; the sequence number they got."""
+        ...
+
+
+class Outbox:
+    """Where the recorder puts its records."""
+
+    def __init__(self, journal: Appends, failures: Failures) -> None:
+        self._journal = journal
+        self._failures = failures
+        self._waiting: deque[bytes] = deque()
+        self._lock = threading.Lock()
+        self.recorded = 0
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait in memory for the journal."""
+        return len(self._waiting)
+
+    def put(self, record: Record) -> None:
+        """Keep the record. Never raises because of the journal: what it refuses waits."""
+        payload = codec.encode(record)
+        self.recorded += 1
+        if not self._waiting:
+            try:
+                self._journal.append(payload)
+                return
+            except JournalError as problem:
+                self._failures.note("writing the journal", problem)
+        with self._lock:
+            self._waiting.append(payload)
+            self._put_waiting()
+
+    def _put_waiting(self) -> None:
+        try:
+            while self._waiting:
+                self._journal.append(self._waiting[0])
+                self._waiting.popleft()
+        except JournalError as problem:
+            self._failures.note("writing the journal", problem)
+            if len(self._waiting) > _WAITING_LIMIT:
+                self._waiting.pop()
+                self._failures.note("records lost", "the journal cannot be written, and the memory for records is full")

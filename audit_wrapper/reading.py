@@ -1,0 +1,164 @@
+"""What one record says about orders: what was asked, what was answered. Pure; the exchange's adapter does the reading.
+
+What really left (the HTTP request) counts over the arguments of the client's method, and those over the arguments of
+the bot's own method: `create_market_order` rounds 3.75 to 3, and 3 is the order's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from audit_wrapper import calls
+from audit_wrapper.exchanges import adapter_for
+from audit_wrapper.exchanges.asked import Asked
+from audit_wrapper.exchanges.numbers import decimal_of, positive_of
+from audit_wrapper.records import Action, Call, OrderState, Record, Seam
+
+_TRIGGER_NAMES = ("triggerPrice", "stopPrice", "stop_price", "stopLossPrice", "takeProfitPrice", "new_sl_price")
+
+
+def asked(record: Record) -> tuple[Asked, ...]:
+    """What the record's call asked for: one entry, or one for each order of a batch."""
+    adapter = adapter_for(record.exchange or "")
+    outer = _of_call(record.meant, record) if record.meant is not None else None
+    if record.call is not None and record.call.seam is not Seam.TRANSPORT:
+        batch = _of_batch(record)
+        if batch:
+            return batch
+        outer = _over(_of_call(record.call, record), outer)
+    sent = adapter.read_request(record.request) if record.request is not None else None
+    if sent is not None:
+        return sent.parts or (_over(sent, outer),)
+    return (outer if outer is not None else Asked(action=record.action),)
+
+
+def answered(record: Record, position: int | None = None) -> OrderState | None:
+    """The order as the record's answer shows it, or None where the answer shows no order."""
+    adapter = adapter_for(record.exchange or "")
+    result = record.result
+    if position is not None:
+        result = result[position] if isinstance(result, list) and position < len(result) else None
+    elif isinstance(result, list):
+        result = result[0] if len(result) == 1 else None
+    if result is None and record.response is not None and record.response.text and record.failure is None:
+        result = _parsed(record.response.text)
+    if not isinstance(result, Mapping):
+        return None
+    return adapter.order_state(_exact(_unwrapped(result), record), record.market)
+
+
+def compact(symbol: str | None) -> str | None:
+    """The spelling that positions tables use: MNT/USDT:USDT -> MNTUSDT. Dated and option symbols keep their tail."""
+    if symbol is None or "/" not in symbol:
+        return symbol
+    pair, _, settled = symbol.partition(":")
+    tail = settled.partition("-")[2]
+    return pair.replace("/", "") + (f"-{tail}" if tail else "")
+
+
+def _over(strong: Asked, weak: Asked | None) -> Asked:
+    if weak is None:
+        return strong
+    state = msgspec.structs.asdict(weak.state)
+    state.update(
+        {name: value for name, value in msgspec.structs.asdict(strong.state).items() if value not in (None, ())}
+    )
+    return msgspec.structs.replace(strong, state=OrderState(**state))
+
+
+def _of_call(call: Call, record: Record) -> Asked:
+    given = call.arguments
+    row = calls.row(call)
+    params = given.get("params")
+    extra: Mapping[str, Any] = params if isinstance(params, Mapping) else {}
+    trigger = next((given.get(n) or extra.get(n) for n in _TRIGGER_NAMES if given.get(n) or extra.get(n)), None)
+    kind = _text(given.get("type")) or (row.type if row is not None else None)
+    reduce_only = given.get("reduce_only", extra.get("reduceOnly"))
+    target = given.get("order_id") or given.get("id")
+    state = OrderState(
+        exchange_order_id=_text(target) if record.action in (Action.CANCEL, Action.AMEND) else None,
+        client_order_id=_text(extra.get("clientOrderId") or extra.get("newClientOrderId") or extra.get("orderLinkId")),
+        symbol=_text(given.get("symbol")),
+        side=_side(given, row),
+        type=kind.upper() if kind else None,
+        quantity=decimal_of(given.get("amount")),
+        limit_price=positive_of(given.get("price")) if (kind or "").upper() != "MARKET" else None,
+        trigger_price=positive_of(trigger),
+        reduce_only=reduce_only if isinstance(reduce_only, bool) else None,
+    )
+    return Asked(action=record.action, state=state)
+
+
+def _of_batch(record: Record) -> tuple[Asked, ...]:
+    call = record.call
+    row = calls.row(call) if call is not None else None
+    if call is None or row is None or not row.batch:
+        return ()
+    first = call.arguments.get(row.parameters[0])
+    if not isinstance(first, list):
+        return ()
+    symbol = _text(call.arguments.get("symbol"))
+    found = []
+    for item in first:
+        if isinstance(item, Mapping):
+            one = Call(seam=call.seam, target=call.target, method=call.method, arguments=dict(item))
+            found.append(_of_call(one, record))
+        else:
+            state = OrderState(exchange_order_id=_text(item), symbol=symbol)
+            found.append(Asked(action=record.action, state=state))
+    return tuple(found)
+
+
+def _side(given: Mapping[str, Any], row: calls.CallRow | None) -> str | None:
+    word = (_text(given.get("side")) or (row.side if row is not None else None) or "").lower()
+    if word in ("buy", "sell"):
+        return word
+    stop = row is not None and row.action is Action.SET_STOPS
+    held = _text(given.get("position_side")) or (word if stop else "")
+    # a stop leaves the position, so it stands on the other side of it
+    if stop or not word:
+        return {"long": "sell", "short": "buy"}.get((held or "").lower())
+    return {"long": "buy", "short": "sell"}.get(word)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def _unwrapped(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The order inside a raw answer: Bybit's {retCode, result}, OKX's {code, data: [...]}."""
+    if "retCode" in result and isinstance(result.get("result"), Mapping):
+        inner: Mapping[str, Any] = result["result"]
+        return inner
+    data = result.get("data")
+    if "code" in result and isinstance(data, list) and len(data) == 1 and isinstance(data[0], Mapping):
+        return data[0]
+    # what a StopLossManager returns: {'status': 'created', 'orderId', 'stopPrice', 'info'}
+    if "info" in result and "id" not in result and "orderId" in result:
+        return {**result, "id": result["orderId"]}
+    return result
+
+
+def _exact(result: Mapping[str, Any], record: Record) -> Mapping[str, Any]:
+    info = result.get("info")
+    text = record.response.text if record.response is not None else None
+    if not text or not isinstance(info, Mapping):
+        return result
+    return {**result, "info": adapter_for(record.exchange or "").exact_info(info, text)}
+
+
+def _parsed(text: str) -> Any:
+    from audit_wrapper.codec import exact_json
+
+    try:
+        return exact_json(text)
+    except (msgspec.MsgspecError, ValueError):
+        return None

@@ -1,0 +1,472 @@
+"""Calls and their outcomes -> records -> journal. The only part of ours that runs inside the bot's calls.
+
+A call is observed as a *frame*; frames nest as calls do: a manager's method holds the client's method, which holds the
+client's `request`, which holds one *attempt* per HTTP request. The intent is written at the last moment before
+something leaves, from the frame nearest to the wire, so that each request gets one intent with the very text that is
+sent; its outcome is written before the bot gets its answer. Where the wire cannot be seen (a mocked client, a manager
+with an exchange layer of its own) the outermost frame writes its intent when the call begins.
+
+Nothing here raises: whoever calls it runs inside a trade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from audit_wrapper import calls, codec, scopes
+from audit_wrapper.exchanges import adapter_for
+from audit_wrapper.exchanges.outcomes import failure_of, judge, judge_answer
+from audit_wrapper.failures import Failures
+from audit_wrapper.frames import Attempt, Frame, Subject, now
+from audit_wrapper.outbox import Appends, Outbox
+from audit_wrapper.reading import asked
+from audit_wrapper.records import (
+    Action,
+    Call,
+    Failure,
+    Market,
+    PositionLink,
+    Record,
+    RecordKind,
+    Request,
+    Response,
+    Seam,
+)
+from audit_wrapper.snapshot import named, snapshot, without_secrets
+from audit_wrapper.verdict import verdict
+
+_SILENT = frozenset({Action.OTHER, Action.POSITION})
+
+
+class Recorder:
+    """Writes the records of one trail."""
+
+    def __init__(self, journal: Appends, *, account: str, failures: Failures) -> None:
+        self._outbox = Outbox(journal, failures)
+        self._account = account
+        self._failures = failures
+        self._frame: ContextVar[Frame | None] = ContextVar("audit_wrapper_frame", default=None)
+        self.active = True  # False once the trail is closed: proxies that the bot still holds look away
+        self.under_way = 0  # frames that are open now; nothing is asked of an exchange while there are any
+        self.after_call: Callable[[Record, Subject], None] | None = None
+
+    @property
+    def recorded(self) -> int:
+        """Records made so far."""
+        return self._outbox.recorded
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait in memory for the journal."""
+        return self._outbox.waiting
+
+    def note_failure(self, kind: str, problem: BaseException) -> None:
+        """Something of ours went wrong inside a call of the bot's."""
+        self._failures.note(kind, problem)
+
+    # -- frames
+
+    def begin(
+        self, seam: Seam, row: calls.CallRow, subject: Subject, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Frame | None:
+        """A call of a row of the table begins. None: it is not to be recorded."""
+        try:
+            if not self.active or scopes.is_suppressed():
+                return None
+            frame = Frame(seam, row, subject, self._frame.get())
+            frame.arguments = calls.arguments(row, args, kwargs)
+            symbol = frame.arguments.get("symbol")
+            frame.symbol = symbol if isinstance(symbol, str) else None
+            frame.call = Call(seam=seam, target=subject.target, method=row.method, arguments=named(frame.arguments))  # type: ignore[arg-type]
+            self._enter(frame)
+            sees_all = subject.transport and not row.websocket
+            if not sees_all and not frame.muted and row.action not in _SILENT:
+                frame.intent = self._intent(frame, frame.call, 0, None)
+            return frame
+        except Exception as problem:  # a bug of ours is counted, and the trade goes on
+            self._failures.note("recording a call", problem)
+            return None
+
+    def begin_request(self, subject: Subject, api: str, method: str, path: str, params: Any) -> Frame | None:
+        """A client's `request` begins, if it is one that can change something."""
+        try:
+            if not self.active or scopes.is_suppressed():
+                return None
+            adapter = adapter_for(subject.exchange or "")
+            if not adapter.is_write(api, method, path):
+                return None
+            parent = self._frame.get()
+            action = adapter.action_of(method, path)
+            row = calls.CallRow(f"{method} {path}", action or Action.OTHER)
+            frame = Frame(Seam.TRANSPORT, row, subject, parent)
+            frame.arguments = params if isinstance(params, dict) else {}
+            symbol = frame.arguments.get("symbol")
+            frame.symbol = symbol if isinstance(symbol, str) else None
+            if parent is not None and parent.seam is Seam.CLIENT:
+                frame.call = parent.call
+            else:
+                frame.call = Call(
+                    seam=Seam.TRANSPORT,
+                    target=subject.target,
+                    method=row.method,
+                    arguments=named(frame.arguments),  # type: ignore[arg-type]
+                )
+            self._enter(frame)
+            return frame
+        except Exception as problem:  # as in begin
+            self._failures.note("recording a request", problem)
+            return None
+
+    def leave(self, frame: Frame | None) -> None:
+        """The context goes on without the frame (a coroutine that is not awaited yet)."""
+        if frame is not None and frame.token is not None:
+            self._reset(frame)
+
+    def resume(self, frame: Frame | None) -> None:
+        """The frame's coroutine runs now."""
+        if frame is not None:
+            frame.token = self._frame.set(frame)
+
+    def returned(self, frame: Frame | None, result: Any) -> None:
+        """The call returned `result`."""
+        if frame is not None:
+            self._end(frame, result, None)
+
+    def raised(self, frame: Frame | None, problem: BaseException) -> None:
+        """The call raised, or was cancelled."""
+        if frame is not None:
+            self._end(frame, None, problem)
+
+    # -- HTTP
+
+    def attempt(self, url: Any, method: Any, body: Any) -> Attempt | None:
+        """A client's `fetch` is about to send. None: it sends nothing that is to be recorded."""
+        try:
+            frame = self._frame.get()
+            if frame is None or frame.seam is not Seam.TRANSPORT or frame.muted:
+                return None
+            frame.attempts += 1
+            parts = urlsplit(str(url))
+            text = "&".join(part for part in (parts.query, body if isinstance(body, str) else "") if part)
+            if isinstance(body, str) and body[:1] in ("{", "["):
+                text = body
+            request = Request(method=str(method), path=parts.path, params=without_secrets(text) or None)
+            call = frame.call
+            assert call is not None
+            attempt = Attempt(self._intent(frame, call, frame.attempts, request))
+            frame.pending.append(attempt)
+            return attempt
+        except Exception as problem:  # as in begin
+            self._failures.note("recording a request", problem)
+            return None
+
+    def answer(self, status: Any, text: Any) -> None:
+        """The text of an answer arrived."""
+        try:
+            frame = self._frame.get()
+            if frame is not None and frame.pending:
+                frame.pending[-1].response = Response(
+                    http_status=status if isinstance(status, int) else None,
+                    text=text if isinstance(text, str) else None,
+                )
+        except Exception as problem:  # as in begin
+            self._failures.note("recording an answer", problem)
+
+    def attempt_failed(self, attempt: Attempt | None, problem: BaseException) -> None:
+        """The request raised: its outcome is settled now, since the client may send another."""
+        if attempt is None:
+            return
+        try:
+            frame = self._frame.get()
+            if frame is not None and attempt in frame.pending:
+                frame.pending.remove(attempt)
+                self._settle(frame, attempt, None, problem)
+        except Exception as bug:  # as in begin
+            self._failures.note("recording an outcome", bug)
+
+    # -- positions
+
+    def position_created(self, link: PositionLink) -> None:
+        """The bot made a row of its positions table."""
+        if not self.active:
+            return
+        try:
+            frame = self._frame.get()
+            if frame is not None:
+                scopes.learn(frame.story, link)
+            scopes.position_created(link)
+            self._write_link(link)
+        except Exception as problem:  # as in begin
+            self._failures.note("recording a position", problem)
+
+    def position_updated(self, link: PositionLink, *, done: bool) -> None:
+        """The bot changed a row of its positions table: it names its entry order, or is done with."""
+        if not self.active:
+            return
+        try:
+            if link.exchange_order_id is not None:
+                self._write_link(link)
+            if done and link.position_id is not None:
+                scopes.position_closed(link.position_id)
+        except Exception as problem:  # as in begin
+            self._failures.note("recording a position", problem)
+
+    # -- reconciliation
+
+    def reconciled(
+        self, exchange: str | None, call: Call, market: Market | None, result: Any, called_at: datetime
+    ) -> None:
+        """What the exchange said when it was asked about one order."""
+        self._outbox.put(
+            Record(
+                version=codec.VERSION,
+                record_id=uuid7(),
+                kind=RecordKind.RECONCILED,
+                action=Action.ASK,
+                exchange=exchange,
+                account=self._account,
+                call=call,
+                market=market,
+                result=snapshot(result),
+                called_at=called_at,
+                answered_at=now(),
+            )
+        )
+
+    # -- inside
+
+    def _enter(self, frame: Frame) -> None:
+        parent = frame.parent
+        if parent is None:
+            self.under_way += 1
+        if frame.story.position is None and frame.seam is Seam.MANAGER:
+            frame.story.position = frame.opened_position
+        if frame.seam is not Seam.MANAGER:
+            frame.meant = frame.manager_above
+        frame.token = self._frame.set(frame)
+
+    def _reset(self, frame: Frame) -> None:
+        try:
+            self._frame.reset(frame.token)
+        except ValueError:  # ended in another context than it began in (a generator closed from elsewhere)
+            self._frame.set(frame.parent)
+        frame.token = None
+
+    def _end(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
+        try:
+            if frame.token is not None:
+                self._reset(frame)
+            if frame.parent is None:
+                self.under_way -= 1
+            if not frame.muted:
+                self._conclude(frame, result, problem)
+            if frame.parent is not None:
+                frame.parent.evidence += frame.evidence
+        except Exception as bug:  # as in begin
+            self._failures.note("recording an outcome", bug)
+
+    def _conclude(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
+        if frame.intent is not None:
+            self._outcome(frame, frame.intent, None, result, problem, sent=None)
+            return
+        if frame.pending:
+            if frame.seam is Seam.TRANSPORT and problem is None and frame.client_above is not None:
+                frame.client_above.pending += frame.pending  # settled with the parsed order
+                return
+            for attempt in frame.pending:
+                last = attempt is frame.pending[-1]
+                self._settle(frame, attempt, result if last else None, problem)
+            return
+        if frame.row.action in _SILENT and not frame.row.composite:
+            return
+        if frame.evidence:
+            if frame.seam is Seam.MANAGER:
+                self._report(frame, result, problem)
+            return
+        self._without_evidence(frame, result, problem)
+
+    def _without_evidence(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
+        """Nothing within the call was seen to leave for the exchange."""
+        if frame.row.composite:
+            self._report(frame, result, problem)
+        elif problem is not None:
+            if frame.seam is not Seam.TRANSPORT or frame.parent is None:
+                self._not_sent(frame, problem)
+        elif frame.seam is Seam.TRANSPORT:
+            return
+        else:
+            kind, _ = verdict(frame.row, result)
+            if kind is RecordKind.UNCHANGED:
+                self._alone(frame, kind, result)
+            else:
+                # it did something that went by none of our seams: its own word is the evidence
+                assert frame.call is not None
+                intent = self._intent(frame, frame.call, 0, None)
+                self._outcome(frame, intent, None, result, None, sent=None)
+
+    def _intent(self, frame: Frame, call: Call, attempt: int, request: Request | None) -> Record:
+        row, story = frame.row, frame.story
+        arguments = frame.arguments
+        params = arguments if frame.seam is Seam.TRANSPORT else arguments.get("params")
+        client_frame = frame.client_above
+        symbol = frame.symbol
+        market = None
+        if client_frame is not None and frame.seam is Seam.TRANSPORT:
+            market = client_frame.subject.market(client_frame.symbol, None)
+        if market is None:
+            market = frame.subject.market(symbol, params)
+        action = row.action
+        meant_symbol = frame.meant_symbol or (market.symbol if market is not None else None) or symbol
+        kind = RecordKind.INTENT
+        if frame.seam is Seam.TRANSPORT and action is Action.OTHER:
+            kind = RecordKind.UNATTRIBUTED if client_frame is None else RecordKind.INTENT
+            if client_frame is not None:
+                action = client_frame.row.action
+        implicit = calls.IMPLICIT_REQUESTS.get(row.method)
+        if request is None and implicit is not None:
+            sent = snapshot(arguments.get("params"))
+            request = Request(method=implicit[0], path=implicit[1], params=bytes(sent).decode("utf-8"))
+        record = Record(
+            version=codec.VERSION,
+            record_id=uuid7(),
+            kind=kind,
+            action=action,
+            exchange=frame.subject.exchange,
+            account=self._account,
+            operation=story.operation(),
+            attempt=attempt,
+            purpose=frame.purpose,
+            call=call,
+            meant=frame.meant if frame.meant is not call else None,
+            market=market,
+            request=request,
+            position=scopes.position_for(story, frame.subject.exchange, meant_symbol),
+            replaces=tuple(story.canceled) if story.canceled and action is Action.PLACE else (),
+            called_at=frame.called_at if attempt <= 1 else now(),
+        )
+        self._put(frame, record)
+        return record
+
+    def _settle(self, frame: Frame, attempt: Attempt, result: Any, problem: BaseException | None) -> None:
+        self._outcome(frame, attempt.intent, attempt.response, result, problem, sent=True)
+
+    def _outcome(
+        self,
+        frame: Frame,
+        intent: Record,
+        response: Response | None,
+        result: Any,
+        problem: BaseException | None,
+        *,
+        sent: bool | None,
+    ) -> None:
+        failure: Failure | None = None
+        reason: str | None = None
+        if problem is not None:
+            failure = failure_of(problem)
+            judged = judge(failure, response, sent, intent.exchange or "")
+            kind, reason = judged.kind, judged.note
+            failure = msgspec.structs.replace(
+                failure, code=judged.code, message=judged.words if judged.words else failure.message
+            )
+            if sent is None and frame.seam is Seam.MANAGER and type(problem) is ValueError:
+                kind = RecordKind.NOT_SENT  # HOST.md: an unknown symbol, before anything is sent
+        elif sent:
+            kind = RecordKind.ACKNOWLEDGED  # the client judged the answer; an error would have been raised
+            if intent.action is Action.PLACE and isinstance(result, dict) and result.get("id", "") is None:
+                # ccxt makes an order without an id of an answer that it cannot parse
+                kind, reason = RecordKind.OUTCOME_UNKNOWN, "the answer shows no order"
+        else:
+            kind, reason = verdict(frame.row, result)
+        if problem is None and kind is RecordKind.ACKNOWLEDGED and isinstance(result, dict) and "info" not in result:
+            refused = judge_answer(result, intent.exchange)  # a raw endpoint hands its refusal out as a result
+            if refused.kind is not RecordKind.ACKNOWLEDGED:
+                kind = refused.kind
+                failure = Failure(type="refusal", message=refused.words or "", code=refused.code)
+        if intent.kind is RecordKind.UNATTRIBUTED:
+            kind = RecordKind.UNATTRIBUTED
+        record = msgspec.structs.replace(
+            intent,
+            record_id=uuid7(),
+            kind=kind,
+            intent_id=intent.record_id,
+            response=response,
+            result=snapshot(result) if result is not None else None,
+            failure=failure,
+            reason=reason,
+            answered_at=now(),
+        )
+        if kind is RecordKind.ACKNOWLEDGED and intent.action is Action.CANCEL:
+            frame.story.canceled += self._canceled(record)
+        elif kind is RecordKind.ACKNOWLEDGED and intent.replaces:
+            frame.story.canceled.clear()
+        self._put(frame, record)
+        if self.after_call is not None and kind in (RecordKind.ACKNOWLEDGED, RecordKind.OUTCOME_UNKNOWN):
+            self.after_call(record, frame.subject)
+
+    def _canceled(self, record: Record) -> list[str]:
+        # read from bytes, as everyone else will read it
+        whole = codec.decode(codec.encode(record))
+        return [
+            f"{one.id_kind}:{one.state.exchange_order_id}"
+            for one in asked(whole)
+            if one.state.exchange_order_id is not None
+        ]
+
+    def _not_sent(self, frame: Frame, problem: BaseException) -> None:
+        failure = failure_of(problem)
+        self._alone(frame, RecordKind.NOT_SENT, None, failure)
+
+    def _report(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
+        failure = failure_of(problem) if problem is not None else None
+        self._alone(frame, RecordKind.REPORTED, result, failure)
+
+    def _alone(self, frame: Frame, kind: RecordKind, result: Any, failure: Failure | None = None) -> None:
+        """A record with no intent before it."""
+        position = scopes.position_for(frame.story, frame.subject.exchange, frame.symbol)
+        self._put(
+            frame,
+            Record(
+                version=codec.VERSION,
+                record_id=uuid7(),
+                kind=kind,
+                action=frame.row.action,
+                exchange=frame.subject.exchange,
+                account=self._account,
+                operation=frame.story.operation(),
+                purpose=frame.purpose,
+                call=frame.call,
+                meant=frame.meant,
+                market=frame.subject.market(frame.symbol, frame.arguments.get("params")),
+                result=snapshot(result) if result is not None else None,
+                failure=failure,
+                position=position,
+                called_at=frame.called_at,
+                answered_at=now(),
+            ),
+        )
+
+    def _write_link(self, link: PositionLink) -> None:
+        self._outbox.put(
+            Record(
+                version=codec.VERSION,
+                record_id=uuid7(),
+                kind=RecordKind.LINKED,
+                action=Action.POSITION,
+                exchange=link.exchange,
+                account=self._account,
+                position=link,
+                called_at=now(),
+            )
+        )
+
+    def _put(self, frame: Frame, record: Record) -> None:
+        frame.evidence += 1
+        self._outbox.put(record)

@@ -1,0 +1,228 @@
+"""Which order a record speaks of: identity, decided once and in one place.
+
+An order is (exchange, account, symbol, exchange order id): Binance order ids are unique only per symbol, and its algo
+ids are a number space of their own. Before there is an id the order is its intent. Every name an order is known by is
+an *alias* of one `order_key`; when two keys turn out to name the same order they are merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+from uuid import UUID, uuid3, uuid5
+
+from audit_wrapper.exchanges import adapter_for
+from audit_wrapper.exchanges.asked import Asked
+from audit_wrapper.reading import answered, asked, compact
+from audit_wrapper.records import Action, OrderState, Record, RecordKind
+
+_EXTERNAL = UUID("6f1d1c1e-6a5b-5d0c-9f43-9c2f8a7d7a11")  # namespace of orders first met by an id that others made
+
+PLACED = "order"  # the order this record places (order.1, order.2, ... in a batch)
+TARGET = "target"  # the order this record cancels or amends
+REPLACED = "replaced"  # a stop that was canceled so that this record's stop could take its place
+SEEN = "seen"  # an order the exchange showed when it was asked
+LINK = "link"  # the order that a position's row names as its entry
+
+
+class Alias(NamedTuple):
+    """One name of an order. `kind`: "order" (exchange order id), "algo" (conditional order id) or "intent".
+
+    `symbol` is the unified one where known, else as the exchange spells it; "" where nobody said, and for intents,
+    whose ids are unique by themselves.
+    """
+
+    exchange: str
+    account: str
+    symbol: str
+    kind: str
+    value: str
+
+
+class Mention(NamedTuple):
+    """One order that a record speaks of: every alias it shows, and which part of the record concerns it."""
+
+    aliases: tuple[Alias, ...]
+    part: str
+
+
+class Route(NamedTuple):
+    """The order a part of a record belongs to."""
+
+    order_key: UUID
+    part: str
+
+
+def mentions(record: Record) -> tuple[Mention, ...]:
+    """Every order the record speaks of. A record that speaks of none (an account change, a report) gives ()."""
+    if record.kind is RecordKind.RECONCILED:
+        return _seen(record)
+    if record.kind is RecordKind.LINKED:
+        return _linked(record)
+    if record.kind in (RecordKind.REPORTED, RecordKind.UNATTRIBUTED):
+        return ()
+    if record.action in (Action.PLACE, Action.SET_STOPS, Action.CLOSE, Action.CANCEL, Action.AMEND):
+        return _spoken_of(record)
+    return ()
+
+
+def aliases_of(record: Record) -> tuple[Alias, ...]:
+    """Every alias to look up before the record can be routed."""
+    return tuple(alias for mention in mentions(record) for alias in mention.aliases)
+
+
+def scope_of(record: Record) -> str | None:
+    """Where a record changes orders it does not name (a cancel-all, a stop set on a position): their common scope."""
+    if record.kind is not RecordKind.ACKNOWLEDGED or record.action not in (Action.CANCEL_ALL, Action.SET_STOPS):
+        return None
+    return scope(record, _symbol(record, asked(record)[0].state))
+
+
+def scope(record: Record, symbol: str) -> str:
+    """The scope that an order of this symbol belongs to."""
+    return f"{record.exchange or ''}|{record.account}|{symbol}"
+
+
+def same_symbol(one: str, other: str) -> bool:
+    """Whether two spellings name the same market, as far as they tell: MNT/USDT:USDT and MNTUSDT do."""
+    if not one or not other or one == other:
+        return True
+    return ("/" in one) != ("/" in other) and compact(one) == compact(other)
+
+
+class Index:
+    """The aliases known so far, and what this batch adds to them.
+
+    known: every alias found for the batch's records, with its order. Aliases that differ in the spelling of the symbol
+    only may be given too; which of them is meant is decided here.
+    """
+
+    def __init__(self, known: Mapping[Alias, UUID] | None = None) -> None:
+        self._keys: dict[tuple[str, str, str, str], list[tuple[str, UUID]]] = {}
+        self.learned: dict[Alias, UUID] = {}
+        self.merged: dict[UUID, UUID] = {}
+        for alias, key in (known or {}).items():
+            self._remember(alias, key)
+
+    def route(self, record: Record) -> tuple[Route, ...]:
+        """The orders the record belongs to; learns its aliases and merges what they prove to be one."""
+        return tuple(Route(self._key_of(mention, record), mention.part) for mention in mentions(record))
+
+    def current(self, key: UUID) -> UUID:
+        """The key an order goes by now, after merges."""
+        while key in self.merged:
+            key = self.merged[key]
+        return key
+
+    def _key_of(self, mention: Mention, record: Record) -> UUID:
+        found = {self.current(key) for alias in mention.aliases for key in self._lookup(alias)}
+        # its own key counts too: the order's intent may arrive after records that know it by its id alone
+        key = min(found | {self.current(_own_key(mention, record))}, key=_seniority)
+        for loser in found - {key}:
+            self.merged[loser] = key
+        for alias in mention.aliases:
+            if key not in {self.current(k) for k in self._lookup(alias, exactly=True)}:
+                self._remember(alias, key)
+                self.learned[alias] = key
+        return key
+
+    def _lookup(self, alias: Alias, *, exactly: bool = False) -> Iterable[UUID]:
+        candidates = self._keys.get((alias.exchange, alias.account, alias.kind, alias.value), [])
+        for symbol, key in candidates:
+            if symbol == alias.symbol if exactly else same_symbol(symbol, alias.symbol):
+                yield key
+
+    def _remember(self, alias: Alias, key: UUID) -> None:
+        place = self._keys.setdefault((alias.exchange, alias.account, alias.kind, alias.value), [])
+        place.append((alias.symbol, key))
+
+
+def _seniority(key: UUID) -> tuple[bool, UUID]:
+    # an order known by the intent that made it (a version 7 or 5 key) outranks one first met by an id (version 3);
+    # then the older one wins
+    return (key.version == 3, key)
+
+
+def _own_key(mention: Mention, record: Record) -> UUID:
+    intent = next((a for a in mention.aliases if a.kind == "intent"), None)
+    if intent is None or mention.part == TARGET:
+        named = next((a for a in mention.aliases if a.kind != "intent"), mention.aliases[0])
+        return uuid3(_EXTERNAL, "|".join(named))
+    return key_of_part(record.intent_id or record.record_id, mention.part)
+
+
+def key_of_part(intent_id: UUID, part: str) -> UUID:
+    """The key of an order that an intent makes, before anything else is known of it."""
+    return intent_id if part == PLACED else uuid5(intent_id, part)
+
+
+def _spoken_of(record: Record) -> tuple[Mention, ...]:
+    found: list[Mention] = []
+    orders = asked(record)
+    for index, one in enumerate(orders):
+        suffix = f".{index}" if index else ""
+        position = index if len(orders) > 1 else None
+        if one.action in (Action.CANCEL, Action.AMEND):
+            found += _target(record, one, TARGET + suffix)
+            continue
+        if one.action is not Action.SET_STOPS:
+            state = answered(record, position)
+            found.append(Mention((_intent(record, PLACED + suffix), *_ids(record, one, state)), PLACED + suffix))
+        found += [Mention((_intent(record, s.kind),), s.kind) for s in one.stops if not s.removed]
+        if one.action is Action.SET_STOPS and not one.stops:
+            # a manager whose requests cannot be seen: its own call is the stop
+            state = answered(record)
+            found.append(Mention((_intent(record, "stop_loss"), *_ids(record, one, state)), "stop_loss"))
+    for old in record.replaces:
+        symbol = _symbol(record, orders[0].state)
+        kind, _, value = old.partition(":")
+        found.append(Mention((Alias(record.exchange or "", record.account, symbol, kind, value),), REPLACED))
+    return tuple(found)
+
+
+def _target(record: Record, one: Asked, part: str) -> tuple[Mention, ...]:
+    value = one.state.exchange_order_id
+    if value is None:
+        return ()
+    symbol = _symbol(record, one.state)
+    return (Mention((Alias(record.exchange or "", record.account, symbol, one.id_kind, value),), part),)
+
+
+def _seen(record: Record) -> tuple[Mention, ...]:
+    # a reconciliation asks about one order at a time, and says in its call about which
+    if record.call is None:
+        return ()
+    value, kind = record.call.arguments.get("id"), record.call.arguments.get("id_kind", "order")
+    if not isinstance(value, str):
+        return ()
+    symbol = _symbol(record, OrderState(symbol=record.call.arguments.get("symbol")))
+    return (Mention((Alias(record.exchange or "", record.account, symbol, str(kind), value),), SEEN),)
+
+
+def _linked(record: Record) -> tuple[Mention, ...]:
+    link = record.position
+    if link is None or link.exchange_order_id is None:
+        return ()
+    exchange = link.exchange or record.exchange or ""
+    alias = Alias(exchange, record.account, link.symbol or "", "order", link.exchange_order_id)
+    return (Mention((alias,), LINK),)
+
+
+def _ids(record: Record, one: Asked, state: OrderState | None) -> tuple[Alias, ...]:
+    # an id is proof of the order only in an answer that took it; an error may quote another order's
+    if state is None or state.exchange_order_id is None or record.kind is not RecordKind.ACKNOWLEDGED:
+        return ()
+    kind = adapter_for(record.exchange or "").order_id_kind(record.result)
+    symbol = _symbol(record, one.state) or (state.symbol or "")
+    return (Alias(record.exchange or "", record.account, symbol, kind, state.exchange_order_id),)
+
+
+def _intent(record: Record, part: str) -> Alias:
+    root = record.intent_id or record.record_id
+    return Alias(record.exchange or "", record.account, "", "intent", f"{root}/{part}")
+
+
+def _symbol(record: Record, state: OrderState) -> str:
+    if record.market is not None and record.market.symbol:
+        return record.market.symbol
+    return state.symbol or ""

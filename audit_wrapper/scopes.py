@@ -1,0 +1,129 @@
+"""Where a call stands: which operation it belongs to, which position, and whether we are to look away.
+
+All of it is held in context variables, so that it follows `await`, and `gather` gives each task its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from audit_wrapper.reading import compact
+from audit_wrapper.records import Operation, PositionLink, Purpose
+
+_suppressed: ContextVar[bool] = ContextVar("audit_wrapper_suppressed", default=False)
+_position: ContextVar[PositionLink | None] = ContextVar("audit_wrapper_position", default=None)
+_created: ContextVar[PositionLink | None] = ContextVar("audit_wrapper_created", default=None)
+
+
+class Story:
+    """One operation of the bot, from its outermost call: what all its records share."""
+
+    __slots__ = ("canceled", "correlation_id", "method", "position", "purpose")
+
+    def __init__(self, method: str | None, purpose: Purpose | None, position: PositionLink | None) -> None:
+        self.correlation_id: UUID = uuid7()
+        self.method = method
+        self.purpose = purpose
+        self.position = position
+        self.canceled: list[str] = []  # "order:123": what was canceled so far, for a stop that takes its place
+
+    def operation(self) -> Operation:
+        """What its records say of it."""
+        return Operation(correlation_id=self.correlation_id, method=self.method, purpose=self.purpose)
+
+
+class PositionScope:
+    """`with trail.position(id=55, signal_id=7):` links every order inside to that position. Also `async with`."""
+
+    def __init__(self, link: PositionLink) -> None:
+        self._link = link
+        self._outer: list[PositionLink | None] = []
+
+    def __enter__(self) -> Self:
+        self._outer.append(_position.get())
+        _position.set(self._link)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _position.set(self._outer.pop())
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, problem, trace)
+
+
+@contextmanager
+def suppressed() -> Iterator[None]:
+    """Inside, wrapped objects behave as if they were not wrapped (for our own reads, and a user's)."""
+    token = _suppressed.set(True)
+    try:
+        yield
+    finally:
+        _suppressed.reset(token)
+
+
+def is_suppressed() -> bool:
+    """Whether the present context is one of `suppressed()`."""
+    return _suppressed.get()
+
+
+def position_created(link: PositionLink) -> None:
+    """The bot made a row for a position: orders of its symbol that follow in this task belong to it."""
+    _created.set(link)
+
+
+def position_closed(position_id: str) -> None:
+    """The bot's row is done with; what follows in this task is no longer its own."""
+    link = _created.get()
+    if link is not None and link.position_id == position_id:
+        _created.set(None)
+
+
+def position_for(story: Story | None, exchange: str | None, symbol: str | None) -> PositionLink | None:
+    """The position that an order of this exchange and symbol belongs to, as far as the context tells.
+
+    An explicit scope counts first, then the operation's own position, then a row that was seen to be made in this task.
+    The latter two only where exchange and symbol agree: a link is never a guess.
+    """
+    scope = _position.get()
+    if scope is not None and _agree(scope, exchange, symbol):
+        return scope
+    for link in (story.position if story is not None else None, _created.get()):
+        if link is not None and link.symbol is not None and _agree(link, exchange, symbol):
+            return link
+    return None
+
+
+def learn(story: Story, link: PositionLink) -> None:
+    """The operation's position got its id."""
+    known = story.position
+    if known is None:
+        story.position = link
+        return
+    story.position = msgspec.structs.replace(
+        known,
+        position_id=link.position_id,
+        signal_id=known.signal_id if known.signal_id is not None else link.signal_id,
+    )
+
+
+def _agree(link: PositionLink, exchange: str | None, symbol: str | None) -> bool:
+    if link.exchange is not None and exchange is not None and link.exchange.lower() != exchange.lower():
+        return False
+    if link.symbol is None or symbol is None:
+        return link.symbol is None or symbol is not None
+    return compact(link.symbol) == compact(symbol)

@@ -1,0 +1,105 @@
+"""What a call was given and what it returned, as JSON at that very moment: later changes by the bot do not show.
+
+Total: whatever a bot passes around (mocks, clients, cycles, broken strings) gives some JSON, and secrets never do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+_LIMIT_BYTES = 262_144
+_DEPTH = 8
+
+# what an order-like object of a bot (HOST.md's OrderResult, or one with slots or properties) is read by
+_ORDER_FIELDS = (
+    "id", "clientOrderId", "client_order_id", "symbol", "side", "type", "amount", "price", "average", "filled",
+    "remaining", "cost", "status", "timestamp", "reduceOnly", "triggerPrice", "stopPrice", "fee", "fees", "trades", "info",
+)  # fmt: skip
+_SECRET = r"signature|sign|api_?key|access_?key|secret|passphrase|password|token|private_?key|wallet_?address"  # noqa: S105 - names of secrets, not one
+_SECRET_NAME = re.compile(rf"(?i)^x?[-_]?({_SECRET})$")
+_SECRET_IN_QUERY = re.compile(rf"(?i)(?:^|(?<=&))({_SECRET})=[^&]*&?")
+_SECRET_IN_JSON = re.compile(rf'(?i)"({_SECRET})"\s*:\s*"(?:[^"\\]|\\.)*"')
+
+
+def snapshot(value: Any) -> msgspec.Raw:
+    """The value as JSON, ready to be put into a record."""
+    try:
+        encoded = _encoder.encode(value)
+    except Exception:  # cycles, odd keys, broken strings: the slow walk below leaves out what cannot be told
+        encoded = msgspec.json.encode(_walk(value, _DEPTH))
+    if len(encoded) > _LIMIT_BYTES:
+        head = encoded[:2_000].decode("utf-8", "replace")
+        encoded = msgspec.json.encode({"truncated_bytes": len(encoded), "head": head})
+    return msgspec.Raw(encoded)
+
+
+def named(arguments: Mapping[str, Any]) -> msgspec.Raw:
+    """A call's arguments as JSON, secrets removed by their names."""
+    clean: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if _SECRET_NAME.match(name):
+            continue
+        if isinstance(value, dict) and any(isinstance(key, str) and _SECRET_NAME.match(key) for key in value):
+            value = {key: item for key, item in value.items() if not (isinstance(key, str) and _SECRET_NAME.match(key))}
+        clean[name] = value
+    return snapshot(clean)
+
+
+def without_secrets(body: str) -> str:
+    """The text of a request (a query string or JSON) without signatures and keys."""
+    if body[:1] in ("{", "["):
+        return _SECRET_IN_JSON.sub(r'"\1":"removed"', body)
+    return _SECRET_IN_QUERY.sub("", body).rstrip("&")
+
+
+def _foreign(value: Any) -> Any:
+    """JSON for an object msgspec does not know: the order it looks like, or its type's name."""
+    item = getattr(type(value), "item", None)
+    if item is not None and type(value).__module__.startswith("numpy"):
+        return value.item()
+    if isinstance(value, BaseException):
+        return {"exception": type(value).__name__}
+    seen = _fields(value)
+    return seen if "id" in seen or "status" in seen else f"<{type(value).__name__}>"
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    own = getattr(value, "__dict__", None)
+    if isinstance(own, dict):
+        return {n: own[n] for n in _ORDER_FIELDS if n in own and not _is_mock(own[n])}
+    slots = getattr(type(value), "__slots__", ())
+    return {n: getattr(value, n) for n in _ORDER_FIELDS if n in slots and hasattr(value, n)}
+
+
+def _is_mock(value: Any) -> bool:
+    return type(value).__module__ == "unittest.mock" or any(
+        c.__module__ == "unittest.mock" for c in type(value).__mro__
+    )
+
+
+def _walk(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value if not isinstance(value, int) or -(2**63) <= value < 2**64 else str(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if depth == 0:
+        return f"<{type(value).__name__}>"
+    if isinstance(value, Mapping):
+        return {
+            str(_walk(key, 1) if isinstance(key, str) else key): _walk(item, depth - 1)
+            for key, item in list(value.items())[:200]
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_walk(item, depth - 1) for item in list(value)[:200]]
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value))
+    except Exception:  # not a type of msgspec's either: tell what it looks like
+        seen = _foreign(value)
+        return seen if isinstance(seen, str) else _walk(seen, depth - 1)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_foreign, decimal_format="string")

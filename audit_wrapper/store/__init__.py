@@ -1,0 +1,1 @@
+"""The database: schema, delivery, reads. Knows no proxy."""

@@ -1,0 +1,327 @@
+"""One batch of the journal into the database: events, identity, rows, mark; all of it or nothing.
+
+Whatever arrives twice changes nothing the second time. Orders of one account are written by one deliverer at a time
+(an advisory lock per exchange and account, taken in a fixed order), so that two of them neither wait for each other in
+a circle nor overwrite each other's rows.
+"""
+
+import contextlib
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from audit_wrapper import codec, routing
+from audit_wrapper.errors import InvalidRow
+from audit_wrapper.projection import Event, Projected, project
+from audit_wrapper.records import Record
+from audit_wrapper.rows import FillRow, OrderRow, TradeRow
+from audit_wrapper.store.connection import Connection
+from audit_wrapper.store.queries import Queries
+
+Place = tuple[UUID, int]  # stream and seq
+Group = tuple[str, str]  # exchange and account
+
+
+class Entry(Protocol):
+    """What is read from the journal."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def hash(self) -> bytes: ...
+
+
+class Arrival(NamedTuple):
+    """A record with its place and what it says by itself."""
+
+    stream: UUID
+    seq: int
+    record: Record
+    aliases: tuple[routing.Alias, ...]
+    scope: str | None
+
+    @classmethod
+    def of(cls, stream: UUID, seq: int, record: Record) -> "Arrival":
+        """Read the record. Raises InvalidRow where that fails."""
+        with _pure(f"read record {seq} of stream {stream}"):
+            return cls(stream, seq, record, routing.aliases_of(record), routing.scope_of(record))
+
+
+async def deliver(
+    con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]
+) -> tuple[set[UUID], set[Group]]:
+    """Store a batch inside the caller's transaction. Returns the orders it touched, and the groups they are of."""
+    arrivals = [Arrival.of(stream, e.seq, r) for e, r in zip(entries, records, strict=True)]
+    groups = groups_of(arrivals)
+    await lock(con, sql, groups, stream)
+    new = await _insert_events(con, sql, stream, entries, arrivals)
+    touched = await _apply(con, sql, [arrival for arrival in arrivals if arrival.seq in new])
+    last = max(entries, key=lambda e: e.seq)
+    await con.execute(sql["advance_stream"], stream, last.seq, last.hash)
+    return touched, groups
+
+
+def groups_of(arrivals: Iterable[Arrival]) -> set[Group]:
+    """Every group of orders that these records may touch."""
+    return {(a.record.exchange or "", a.record.account) for a in arrivals} | {
+        (alias.exchange, alias.account) for a in arrivals for alias in a.aliases
+    }
+
+
+async def lock(con: Connection, sql: Queries, groups: Iterable[Group], stream: UUID | None = None) -> None:
+    """Wait for the sole right to write these groups of orders, until the end of the transaction."""
+    numbers = {_lock_number("orders", *group) for group in groups}
+    if stream is not None:
+        numbers.add(_lock_number("stream", str(stream)))
+    await con.fetch(sql["take_locks"], sorted(numbers))
+
+
+def _lock_number(*names: str) -> int:
+    digest = hashlib.blake2b("\0".join(("audit_wrapper", *names)).encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+async def _insert_events(
+    con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], arrivals: Sequence[Arrival]
+) -> set[int]:
+    records = [a.record for a in arrivals]
+    inserted = await con.fetch(
+        sql["insert_events"],
+        stream,
+        [e.seq for e in entries],
+        [r.record_id for r in records],
+        [r.kind.value for r in records],
+        [r.action.value for r in records],
+        [r.exchange for r in records],
+        [r.account for r in records],
+        [r.operation.correlation_id if r.operation else None for r in records],
+        [r.intent_id for r in records],
+        [r.called_at for r in records],
+        [r.answered_at for r in records],
+        [a.scope for a in arrivals],
+        [e.hash for e in entries],
+        [e.payload.decode("utf-8") for e in entries],
+    )
+    new = {row["seq"] for row in inserted}
+    before = [(e, r) for e, r in zip(entries, records, strict=True) if e.seq not in new]
+    if before:
+        others = await con.fetch(
+            sql["stored_otherwise"],
+            stream,
+            [e.seq for e, _ in before],
+            [r.record_id for _, r in before],
+            [e.hash for e, _ in before],
+        )
+        if others:
+            other = others[0]
+            raise InvalidRow(
+                f"entry {other['seq']} of stream {stream} is not what is stored as entry {other['stored_seq']} of stream "
+                f"{other['stream']} (record {other['record_id']}): two journals claim the same place or the same record"
+            )
+    return new
+
+
+async def _apply(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> set[UUID]:
+    """Bring the rows up to date with records that were stored just now. Returns the orders whose rows changed."""
+    if not arrivals:
+        return set()
+    touched = await route(con, sql, arrivals)
+    scopes = {a.scope for a in arrivals if a.scope is not None}
+    if scopes:
+        touched |= {row["order_key"] for row in await con.fetch(sql["open_orders_in_scopes"], list(scopes))}
+    await refresh(con, sql, sorted(touched), {(a.stream, a.seq): a.record for a in arrivals})
+    return touched
+
+
+async def refresh(con: Connection, sql: Queries, keys: Sequence[UUID], decoded: dict[Place, Record]) -> None:
+    """Project these orders from all their records and write their rows. `decoded`: records that are at hand."""
+    if keys:
+        await _write(con, sql, await _project(con, sql, keys, decoded))
+
+
+async def route(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> set[UUID]:
+    """Decide which orders the records speak of, and write that down. Returns these orders."""
+    index = routing.Index(await _known_aliases(con, sql, {alias for a in arrivals for alias in a.aliases}))
+    routed: list[tuple[UUID, Arrival, str]] = []
+    for arrival in arrivals:
+        with _pure(f"find the orders of record {arrival.seq} of stream {arrival.stream}"):
+            routed += [(r.order_key, arrival, r.part) for r in index.route(arrival.record)]
+    if index.merged:
+        await _merge(con, sql, {loser: index.current(loser) for loser in index.merged})
+    if index.learned:
+        learned = {alias: index.current(key) for alias, key in index.learned.items()}
+        await con.execute(sql["learn_aliases"], *_columns(learned, 5), list(learned.values()))
+    if routed:
+        await con.execute(
+            sql["add_order_events"],
+            [index.current(key) for key, _, _ in routed],
+            [a.stream for _, a, _ in routed],
+            [a.seq for _, a, _ in routed],
+            [part for _, _, part in routed],
+        )
+    return {index.current(key) for key, _, _ in routed}
+
+
+async def _known_aliases(con: Connection, sql: Queries, aliases: set[routing.Alias]) -> dict[routing.Alias, UUID]:
+    if not aliases:
+        return {}
+    names = {(a.exchange, a.account, a.kind, a.value) for a in aliases}
+    found = await con.fetch(sql["find_aliases"], *_columns(names, 4))
+    return {
+        routing.Alias(row["exchange"], row["account"], row["symbol"], row["kind"], row["value"]): row["order_key"]
+        for row in found
+    }
+
+
+async def _merge(con: Connection, sql: Queries, merged: Mapping[UUID, UUID]) -> None:
+    losers, winners = list(merged), list(merged.values())
+    for step in ("merge_events", "merge_aliases", "merge_order_rows", "merge_trade_rows"):
+        await con.execute(sql[step], losers, winners)
+    for step in ("forget_events", "forget_states", "forget_order_rows", "forget_trade_rows", "forget_fills"):
+        await con.execute(sql[step], losers)
+
+
+async def _project(
+    con: Connection, sql: Queries, keys: Sequence[UUID], decoded: dict[Place, Record]
+) -> dict[UUID, Projected]:
+    rows = await con.fetch(sql["events_of_orders"], keys)
+    await _decode(con, sql, {(row["stream"], row["seq"]) for row in rows}, decoded)
+    events: dict[UUID, list[Event]] = defaultdict(list)
+    for row in rows:
+        record = decoded[row["stream"], row["seq"]]
+        events[row["order_key"]].append(Event(row["stream"], row["seq"], record, row["part"]))
+    projected = {}
+    for key in keys:
+        with _pure(f"project order {key}"):
+            projected[key] = project(key, events[key])
+    # only now the scope of a new order is known; few orders were hit by a record that does not name them
+    for key, scope_events in (await _scope_events(con, sql, projected, events, decoded)).items():
+        with _pure(f"project order {key}"):
+            projected[key] = project(key, events[key], scope_events)
+    return projected
+
+
+async def _scope_events(
+    con: Connection,
+    sql: Queries,
+    projected: Mapping[UUID, Projected],
+    events: Mapping[UUID, Sequence[Event]],
+    decoded: dict[Place, Record],
+) -> dict[UUID, list[Event]]:
+    asked: list[tuple[UUID, UUID, str, int]] = []  # order, stream, scope, the order's first seq in that stream
+    for key, one in projected.items():
+        first: dict[UUID, int] = {}
+        for event in events[key]:
+            first[event.stream] = min(event.seq, first.get(event.stream, event.seq))
+        if one.scope is not None:
+            asked += [(key, stream, one.scope, seq) for stream, seq in first.items()]
+    if not asked:
+        return {}
+    _, streams, scopes, seqs = _columns(asked, 4)
+    rows = await con.fetch(sql["scope_events"], list(range(len(asked))), streams, scopes, seqs)
+    await _decode(con, sql, {(row["stream"], row["seq"]) for row in rows}, decoded)
+    found: dict[UUID, list[Event]] = defaultdict(list)
+    for row in rows:
+        key, _, scope, _ = asked[row["place"]]
+        found[key].append(Event(row["stream"], row["seq"], decoded[row["stream"], row["seq"]], scope))
+    return found
+
+
+async def _decode(con: Connection, sql: Queries, places: set[Place], decoded: dict[Place, Record]) -> None:
+    missing = places - decoded.keys()
+    if not missing:
+        return
+    for row in await con.fetch(sql["bodies"], *_columns(missing, 2)):
+        with _pure(f"read record {row['seq']} of stream {row['stream']}"):
+            decoded[row["stream"], row["seq"]] = codec.decode(row["body"].encode("utf-8"))
+
+
+async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Projected]) -> None:
+    keys = list(projected)
+    orders = {key: one.order for key, one in projected.items() if one.order is not None}
+    await _adopt(con, sql, [order for order in orders.values() if order.order_id is not None])
+    for row in await con.fetch(sql["links_found"], list(orders)):
+        orders[row["order_key"]] = _linked(orders[row["order_key"]], row)
+    trades = {
+        key: _following(one.trade, orders[key])
+        for key, one in projected.items()
+        if one.trade is not None and key in orders
+    }
+    if gone := [key for key in keys if key not in orders]:
+        await con.execute(sql["forget_order_rows"], gone)
+    if gone := [key for key in keys if key not in trades]:
+        await con.execute(sql["forget_trade_rows"], gone)
+    await con.execute(sql["forget_fills"], keys)
+    for table, rows in (("orders", _json(orders.values())), ("trades", _json(trades.values()))):
+        if rows != "[]":
+            await con.execute(sql[f"update_{table}"], rows)
+            await con.execute(sql[f"insert_{table}"], rows)
+    if fills := [fill for one in projected.values() for fill in one.fills]:
+        await con.execute(sql["insert_fills"], _json(fills))
+        await con.execute(sql["flag_conflicting_fills"], keys)
+    states = [(key, one.scope, one.open) for key, one in projected.items()]
+    await con.execute(sql["save_states"], *_columns(states, 3))
+
+
+async def _adopt(con: Connection, sql: Queries, orders: Sequence[OrderRow]) -> None:
+    names = [
+        (o.order_key, o.exchange, o.account, o.order_id, o.symbol, o.unified_symbol, o.exchange_symbol) for o in orders
+    ]
+    if names:
+        for table in ("orders", "trades"):
+            await con.execute(sql[f"adopt_{table}"], *_columns(names, 7))
+
+
+def _linked(row: OrderRow, link: asyncpg.Record) -> OrderRow:
+    """The row with the position that was found for it in the bot's own table, where its records name none."""
+    if row.position_id is not None:
+        return row
+    return msgspec.structs.replace(
+        row,
+        position_id=link["position_id"],
+        signal_id=link["signal_id"] if row.signal_id is None else row.signal_id,
+        symbol=link["symbol"],
+        side=link["side"] if row.side is None else row.side,
+        purpose=link["purpose"] if row.purpose is None else row.purpose,
+        link_how=link["link_how"],
+    )
+
+
+def _following(trade: TradeRow, order: OrderRow) -> TradeRow:
+    return msgspec.structs.replace(trade, position_id=order.position_id, signal_id=order.signal_id, symbol=order.symbol)
+
+
+def _json(rows: Iterable[OrderRow | TradeRow | FillRow]) -> str:
+    """Rows as PostgreSQL's json_populate_recordset reads them: every digit as text, times in UTC without a zone."""
+    return msgspec.json.encode([{name: _value(row[name]) for name in row} for row in rows]).decode("utf-8")
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
+    if isinstance(value, str) and "\0" in value:
+        return value.replace("\0", "\u2400")  # PostgreSQL's text cannot hold NUL; the event's body has it
+    return value
+
+
+def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows as one list per column, for unnest()."""
+    table = list(rows)
+    return [[row[column] for row in table] for column in range(width)]
+
+
+@contextlib.contextmanager
+def _pure(doing: str) -> Iterator[None]:
+    # what the reading of a record raises, the record would raise again: it belongs into quarantine, whatever it is
+    try:
+        yield
+    except Exception as problem:
+        raise InvalidRow(f"cannot {doing}: {type(problem).__name__}: {problem}") from problem

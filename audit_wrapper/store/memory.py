@@ -1,0 +1,108 @@
+"""A store in memory: the same routing and the same projection as PostgreSQL, for tests and for a user's own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+from audit_wrapper.journal import Entry
+from audit_wrapper.projection import Event, Projected, project
+from audit_wrapper.records import Record
+from audit_wrapper.routing import Index, scope_of
+from audit_wrapper.rows import FillRow, OrderRow, TradeRow
+
+
+class MemoryStore:
+    """Takes batches as `PostgresStore` does; keeps everything for as long as it lives."""
+
+    def __init__(self) -> None:
+        self._index = Index()
+        self._marks: dict[UUID, int] = defaultdict(int)
+        self._events: dict[UUID, list[Event]] = defaultdict(list)
+        self._scoped: dict[str, list[Event]] = defaultdict(list)
+        self._projected: dict[UUID, Projected] = {}
+        self._taken: set[tuple[UUID, int]] = set()
+        self.quarantined: list[tuple[Entry, str]] = []
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def delivered_seq(self, stream: UUID) -> int:
+        """The last seq of the stream that was taken."""
+        return self._marks[stream]
+
+    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+        """Take a batch. Taking it again changes nothing."""
+        self.take(stream, entries, records)
+
+    async def quarantine(self, stream: UUID, entry: Entry, reason: str) -> None:
+        """Set one entry aside."""
+        self.quarantined.append((entry, reason))
+        self._marks[stream] = max(self._marks[stream], entry.seq)
+
+    async def relink(self) -> int:
+        """There is no positions table here."""
+        return 0
+
+    def take(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+        """`deliver`, without a loop."""
+        touched: set[UUID] = set()
+        for entry, record in zip(entries, records, strict=True):
+            if (stream, entry.seq) in self._taken:
+                continue
+            self._taken.add((stream, entry.seq))
+            merged = set(self._index.merged)
+            for route in self._index.route(record):
+                self._events[route.order_key].append(Event(stream, entry.seq, record, route.part))
+                touched.add(route.order_key)
+            for loser in set(self._index.merged) - merged:
+                winner = self._index.current(loser)
+                self._events[winner] += self._events.pop(loser, [])
+                self._projected.pop(loser, None)
+                touched.discard(loser)
+                touched.add(winner)
+            scope = scope_of(record)
+            if scope is not None:
+                self._scoped[scope].append(Event(stream, entry.seq, record, ""))
+                touched |= {key for key, p in self._projected.items() if p.scope == scope and p.open}
+            self._project(touched)
+            touched.clear()
+            self._marks[stream] = max(self._marks[stream], entry.seq)
+
+    @property
+    def orders(self) -> list[OrderRow]:
+        """The rows of monitoring.orders, oldest first."""
+        rows = [p.order for p in self._projected.values() if p.order is not None]
+        return sorted(rows, key=lambda row: (row.created_at, row.order_key))
+
+    @property
+    def trades(self) -> list[TradeRow]:
+        """The rows of monitoring.trades, oldest first."""
+        rows = [p.trade for p in self._projected.values() if p.trade is not None]
+        return sorted(rows, key=lambda row: (row.executed_at or row.updated_at, row.order_key))
+
+    @property
+    def fills(self) -> list[FillRow]:
+        """The rows of audit.fills."""
+        rows = [fill for p in self._projected.values() for fill in p.fills]
+        return sorted(rows, key=lambda row: (row.order_key, row.exchange_trade_id))
+
+    async def incomplete_orders(self, account: str) -> list[OrderRow]:
+        """Orders that a reconciliation should ask about."""
+        waiting = ("NEW", "PARTIALLY_FILLED", "UNKNOWN")
+        return [
+            row
+            for row in self.orders
+            if row.account == account and (row.status in waiting or row.fee_status == "pending")
+        ]
+
+    def _project(self, keys: set[UUID]) -> None:
+        for key in keys:
+            events = self._events[key]
+            first = project(key, events)
+            scoped = self._scoped.get(first.scope, []) if first.scope is not None else []
+            self._projected[key] = project(key, events, scoped) if scoped else first

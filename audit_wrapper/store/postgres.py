@@ -1,0 +1,245 @@
+"""PostgresStore: the trail in PostgreSQL. One object, bound to the event loop that it is opened on."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, NamedTuple, Self, TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from audit_wrapper import codec
+from audit_wrapper.errors import CodecError, InvalidRow, SettingsError
+from audit_wrapper.records import Record
+from audit_wrapper.store import deliver as delivering
+from audit_wrapper.store import reads, rebuild, repository, schema
+from audit_wrapper.store.connection import Connection, Connections, check_dsn, shown
+from audit_wrapper.store.deliver import Entry
+from audit_wrapper.store.links import Linker
+from audit_wrapper.store.queries import load
+from audit_wrapper.store.reads import HistoryEvent, Rows
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_T = TypeVar("_T")
+
+
+class Quarantined(NamedTuple):
+    """An entry that could not be stored, as it stands in the journal, and why."""
+
+    stream: UUID
+    seq: int
+    payload: bytes
+    hash: bytes
+    reason: str
+    quarantined_at: datetime
+    retries: int
+    retried_at: datetime | None
+
+
+class PostgresStore:
+    """Where the trail is kept.
+
+    dsn: postgresql://user:password@host:port/database. bot_schema: schema of the bot's tables orders, trades and
+    positions. positions_table: read to link orders to positions, never written; None: not looked at.
+    statement_timeout_s: how long one statement may take, in seconds.
+
+    Errors: SettingsError (the arguments), StoreUnavailable (no connection, a timeout, a lock: try again), SchemaError
+    (a person has to do something; the message says what), InvalidRow (what was handed in will never go in).
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        bot_schema: str = "monitoring",
+        positions_table: str | None = "positions",
+        statement_timeout_s: float = 60.0,
+    ) -> None:
+        for setting, name in (("bot_schema", bot_schema), ("positions_table", positions_table)):
+            if name is not None and not _IDENTIFIER.fullmatch(name):
+                raise SettingsError(f"{setting} is {name!r}: expected a name of letters, digits and _, at most 63 long")
+        if not statement_timeout_s > 0:
+            raise SettingsError(f"statement_timeout_s is {statement_timeout_s!r}: expected a number of seconds above 0")
+        self._connections = Connections(dsn, statement_timeout_s)
+        self._bot_schema = bot_schema
+        self._timeout = f"{max(1, round(statement_timeout_s * 1000))}ms"
+        self._sql = load(bot_schema, positions_table or "positions")
+        self._linker = Linker(self._sql, self._transaction, bot_schema, positions_table)
+
+    @staticmethod
+    def check_dsn(dsn: object) -> str:
+        """The DSN, if it has the form of one. Raises SettingsError without connecting; never shows the password."""
+        return check_dsn(dsn)
+
+    def __repr__(self) -> str:
+        return f"PostgresStore({shown(self._connections.dsn)}, schema {self._bot_schema})"
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date. After a failure it may simply be called again."""
+        await self._connections.open()
+        try:
+            async with self._connections.use("prepare the schema") as con:
+                await schema.migrate(con, self._sql, self._bot_schema)
+        except BaseException:
+            await self._connections.close()
+            raise
+
+    async def close(self) -> None:
+        """Close all connections, within seconds."""
+        await self._connections.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    # -- delivery
+
+    async def delivered_seq(self, stream: UUID) -> int:
+        """Up to which entry the stream is here; 0: none yet."""
+        async with self._connections.use("read how far delivery is") as con:
+            return await con.fetchval(self._sql["delivered_seq"], stream) or 0
+
+    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+        """Store a batch in one transaction. Harmless when repeated, wholly or in part.
+
+        entries: of the journal, in order. records: what they hold, decoded, one for each. InvalidRow: some entry of
+        the batch cannot be stored; halve the batch to find it, then `quarantine` it.
+        """
+        if not entries:
+            return
+        orders, groups = await self._write(
+            "deliver a batch", lambda con: delivering.deliver(con, self._sql, stream, entries, records)
+        )
+        await self._linker.after_batch(orders, groups)
+
+    async def quarantine(self, stream: UUID, entry: Entry, reason: str) -> None:
+        """Keep an entry that cannot be stored, as it is, and let those behind it pass."""
+        async with self._transaction("quarantine an entry") as con:
+            words = reason.replace("\0", "\u2400").encode("utf-8", "backslashreplace").decode("utf-8")
+            await con.execute(self._sql["quarantine"], stream, entry.seq, entry.payload, entry.hash, words)
+            await con.execute(self._sql["advance_stream"], stream, entry.seq, entry.hash)
+
+    async def quarantined(self) -> list[Quarantined]:
+        """What is in quarantine and was not brought in since."""
+        async with self._connections.use("read the quarantine") as con:
+            return [Quarantined(*row) for row in await con.fetch(self._sql["quarantined"])]
+
+    async def retry_quarantined(self) -> int:
+        """Try once more to store what is in quarantine (after an upgrade, say). Returns how many went in."""
+        done = 0
+        for entry in await self.quarantined():
+            try:
+                records = [codec.decode(entry.payload)]
+                async with self._transaction("deliver from quarantine") as con:
+                    await delivering.deliver(con, self._sql, entry.stream, [entry], records)
+                    await con.execute(self._sql["resolve_quarantine"], entry.stream, entry.seq)
+                done += 1
+            except (InvalidRow, CodecError) as problem:
+                await self.quarantine(entry.stream, entry, str(problem))
+        return done
+
+    async def relink(self) -> int:
+        """Look in the bot's positions table for the position of every recent order that has none yet.
+
+        Runs after each batch; call it again when the bot has written its row later. Returns how many were linked.
+        """
+        return await self._linker.relink()
+
+    async def rebuild(self) -> int:
+        """Make orders, trades and fills anew from audit.events. Returns the number of orders.
+
+        One transaction; deliveries wait until it is done. Serial ids and the bot's own rows stay as they are.
+        """
+        async with self._connections.use_at_leisure("rebuild") as con, con.transaction():
+            return await rebuild.rebuild(con, self._sql)
+
+    # -- the methods of a bot's repository
+
+    async def create_order(self, order_data: Mapping[str, Any]) -> int:
+        """Write a row of `orders`; returns its id. The same exchange order id again updates that row.
+
+        Required: exchange, symbol, side (buy, sell), type, size, status (NEW, FILLED, ...). Numbers may be Decimal, int,
+        float or text; times with a time zone, or without one in UTC. Raises InvalidRow that names what is wrong.
+        A row that the trail itself wrote follows the exchange: only its position and signal are taken from here.
+        """
+        return await self._write("create an order", lambda con: repository.create_order(con, self._sql, order_data))
+
+    async def create_trade(self, trade_data: Mapping[str, Any]) -> int:
+        """Write a row of `trades`; returns its id. As `create_order`, with order_type, quantity, executed_qty."""
+        return await self._write("create a trade", lambda con: repository.create_trade(con, self._sql, trade_data))
+
+    async def update_order(self, order_id: int, updates: Mapping[str, Any]) -> bool:
+        """Change the given fields of the row with this id (as `create_order` returned it). False: there is none."""
+        async with self._transaction("update an order") as con:
+            return await repository.update_order(con, self._sql, order_id, updates)
+
+    # -- reading
+
+    async def orders_of_position(self, position_id: str | int) -> Rows:
+        """Rows of `orders`, oldest first."""
+        async with self._connections.use("read orders") as con:
+            return await con.fetch(self._sql["orders_of_position"], str(position_id))
+
+    async def trades_of_position(self, position_id: str | int) -> Rows:
+        """Rows of `trades`, oldest first."""
+        async with self._connections.use("read trades") as con:
+            return await con.fetch(self._sql["trades_of_position"], str(position_id))
+
+    async def open_stops(self, exchange: str | None = None, symbol: str | None = None) -> Rows:
+        """Rows of stop-losses that stand at the exchange, or may (UNKNOWN). The symbol in any of its spellings."""
+        async with self._connections.use("read open stops") as con:
+            return await con.fetch(self._sql["open_stops"], exchange, symbol)
+
+    async def incomplete_orders(self, account: str = "default") -> Rows:
+        """Rows that the exchange should be asked about: not done yet, nobody knows, or a fee still unknown."""
+        async with self._connections.use("read incomplete orders") as con:
+            return await con.fetch(self._sql["incomplete_orders"], account)
+
+    async def order_history(self, order: str | UUID) -> list[HistoryEvent]:
+        """Every record of an order, in order. `order`: its exchange order id (of every order that has it), or its key."""
+        async with self._connections.use("read the history of an order") as con:
+            return await reads.order_history(con, self._sql, order)
+
+    async def events(
+        self,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        stream: UUID | None = None,
+        account: str | None = None,
+        kind: str | None = None,
+        correlation_id: UUID | None = None,
+    ) -> Rows:
+        """Records in the order of arrival, a page at a time: pass the last row's `stored_no` as `after` for the next.
+
+        `body` is the record as it was journaled; `codec.decode(row["body"].encode())` reads it.
+        """
+        async with self._connections.use("read events") as con:
+            return await con.fetch(self._sql["events"], after, limit, stream, account, kind, correlation_id)
+
+    # -- inside
+
+    @asynccontextmanager
+    async def _transaction(self, doing: str) -> AsyncIterator[Connection]:
+        async with self._connections.use(doing) as con, con.transaction():
+            await con.fetchrow(self._sql["begin"], self._timeout)
+            yield con
+
+    async def _write(self, doing: str, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        """Do work that may make new rows of the bot's tables; once more, where the bot took their ids itself."""
+        try:
+            async with self._transaction(doing) as con:
+                return await work(con)
+        except InvalidRow as problem:
+            cause = problem.__cause__
+            if not isinstance(cause, asyncpg.UniqueViolationError) or "(id)" not in (cause.detail or ""):
+                raise
+        async with self._transaction("catch up with the ids that the bot gave its rows") as con:
+            for table in ("orders", "trades"):
+                await con.fetch(self._sql[f"resync_{table}_id"])
+        async with self._transaction(doing) as con:
+            return await work(con)

@@ -1,0 +1,33 @@
+"""Everything derived, made anew from audit.events: after a mistake in reading was mended, or a row was lost."""
+
+from audit_wrapper import codec
+from audit_wrapper.store.connection import Connection
+from audit_wrapper.store.deliver import Arrival, lock, refresh, route
+from audit_wrapper.store.queries import Queries
+
+_CHUNK = 1000
+
+
+async def rebuild(con: Connection, sql: Queries) -> int:
+    """Inside the caller's transaction: identity, rows, fills. Returns the number of orders.
+
+    Serial ids stay, and so do positions that were found in the bot's own table. Rows that the bot wrote are not touched.
+    Who delivers meanwhile waits.
+    """
+    await lock(con, sql, [(row["exchange"], row["account"]) for row in await con.fetch(sql["every_group"])])
+    last = await con.fetchval(sql["last_stored_no"])
+    await con.execute(sql["forget_everything_derived"])
+    # first whose record is whose, in the order in which it was decided; then every order once
+    for after in range(0, last, _CHUNK):
+        rows = await con.fetch(sql["events_in_order_of_arrival"], after, _CHUNK)
+        arrivals = [Arrival.of(row["stream"], row["seq"], codec.decode(row["body"].encode("utf-8"))) for row in rows]
+        await con.execute(
+            sql["mend_scopes"], [a.stream for a in arrivals], [a.seq for a in arrivals], [a.scope for a in arrivals]
+        )
+        await route(con, sql, arrivals)
+    done, after_key = 0, None
+    while keys := [row["order_key"] for row in await con.fetch(sql["next_orders"], after_key, _CHUNK)]:
+        await refresh(con, sql, keys, {})
+        done, after_key = done + len(keys), keys[-1]
+    await con.execute(sql["drop_rows_without_events"])
+    return done

@@ -1,0 +1,170 @@
+"""Delivery against a store that fails on demand: nothing is lost, nothing is there twice, nothing blocks what follows."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from audit_wrapper import codec
+from audit_wrapper.delivery import Delivery
+from audit_wrapper.errors import InvalidRow, SchemaError, StoreUnavailable
+from audit_wrapper.failures import Failures
+from audit_wrapper.journal import Entry, MemoryJournal
+from audit_wrapper.records import Record, RecordKind
+from audit_wrapper.settings import Settings
+
+
+class Store:
+    """Keeps what it is given; fails as it is told."""
+
+    def __init__(self) -> None:
+        self.taken: dict[int, Record] = {}
+        self.batches: list[int] = []
+        self.set_aside: dict[int, str] = {}
+        self.mark = 0
+        self.refuse: set[int] = set()
+        self.fail_next: list[Exception] = []
+        self.fail_after_commit: list[Exception] = []
+        self.failed = threading.Event()
+        self.opened = 0
+
+    async def open(self) -> None:
+        self.opened += 1
+        self._maybe_fail()
+
+    async def close(self) -> None: ...
+
+    async def delivered_seq(self, stream: UUID) -> int:
+        return self.mark
+
+    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+        self._maybe_fail()
+        if any(entry.seq in self.refuse for entry in entries):
+            raise InvalidRow("a row that cannot be")
+        assert [entry.seq for entry in entries] == list(range(self.mark + 1, self.mark + 1 + len(entries)))
+        self.taken.update(zip((entry.seq for entry in entries), records, strict=True))
+        self.batches.append(len(entries))
+        self.mark = entries[-1].seq
+        if self.fail_after_commit:
+            raise self.fail_after_commit.pop(0)
+
+    async def quarantine(self, stream: UUID, entry: Entry, reason: str) -> None:
+        self.set_aside[entry.seq] = reason
+        self.mark = entry.seq
+
+    async def relink(self) -> int:
+        return 0
+
+    def _maybe_fail(self) -> None:
+        if self.fail_next:
+            self.failed.set()
+            raise self.fail_next.pop(0)
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.journal = MemoryJournal()
+        self.store = Store()
+        self.failures = Failures()
+        settings = Settings.load({"delivery_batch": 8, "delivery_pause_s": 0.01}, environ={})
+        self.delivery = Delivery(self.journal, lambda: self.store, settings, self.failures)
+
+    def record(self, count: int) -> None:
+        for _ in range(count):
+            record = Record(version=codec.VERSION, record_id=uuid7(), kind=RecordKind.REPORTED)
+            self.journal.append(codec.encode(record))
+
+    async def delivered(self) -> None:
+        await asyncio.wait_for(asyncio.wrap_future(self.delivery.reached(self.journal.durable_seq)), 20)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    made = Rig()
+    yield made
+    made.delivery.stop(5)
+
+
+async def test_everything_arrives_in_order_and_in_batches(rig: Rig) -> None:
+    rig.record(50)
+    rig.delivery.start()
+    await rig.delivered()
+    assert sorted(rig.store.taken) == list(range(1, 51))
+    assert max(rig.store.batches) == 8
+
+
+async def test_a_database_away_is_tried_again_until_it_is_back(rig: Rig) -> None:
+    rig.store.fail_next = [StoreUnavailable("refused")] * 4
+    rig.record(5)
+    rig.delivery.start()
+    await rig.delivered()
+    assert sorted(rig.store.taken) == [1, 2, 3, 4, 5]
+    assert rig.failures.counts == {"database away": 4}
+    assert rig.store.opened >= 5, "each try is a new connection"
+
+
+async def test_a_commit_whose_answer_is_lost_is_not_made_twice(rig: Rig) -> None:
+    rig.store.fail_after_commit = [StoreUnavailable("connection cut during COMMIT")]
+    rig.record(5)
+    rig.delivery.start()
+    await rig.delivered()
+    assert sorted(rig.store.taken) == [1, 2, 3, 4, 5]
+    assert sum(rig.store.batches) == 5, "the mark in the store said that it was there"
+
+
+async def test_a_record_that_the_store_refuses_does_not_block_those_behind_it(rig: Rig) -> None:
+    rig.store.refuse = {3, 17}
+    rig.record(30)
+    rig.delivery.start()
+    await rig.delivered()
+    assert set(rig.store.set_aside) == {3, 17}
+    assert sorted(rig.store.taken) == [seq for seq in range(1, 31) if seq not in (3, 17)]
+    assert rig.delivery.quarantined == 2
+
+
+async def test_bytes_that_are_no_record_are_set_aside(rig: Rig) -> None:
+    rig.record(2)
+    rig.journal.append(b"\xff not a record")
+    rig.record(2)
+    rig.delivery.start()
+    await rig.delivered()
+    assert list(rig.store.set_aside) == [3]
+    assert sorted(rig.store.taken) == [1, 2, 4, 5]
+
+
+async def test_a_schema_that_cannot_be_used_is_said_and_tried_again(rig: Rig) -> None:
+    rig.store.fail_next = [SchemaError("no rights: run GRANT ...")]
+    rig.record(1)
+    rig.delivery.start()
+    assert await asyncio.to_thread(rig.store.failed.wait, 5)
+    await rig.delivered()
+    assert rig.failures.counts == {"schema": 1}
+
+
+def test_stopping_delivers_what_is_there(rig: Rig) -> None:
+    rig.record(20)
+    rig.delivery.start()
+    assert rig.delivery.stop(10)
+    assert rig.store.mark == 20
+
+
+def test_stopping_without_a_database_ends_in_time(rig: Rig) -> None:
+    rig.store.fail_next = [StoreUnavailable("refused")] * 1_000
+    rig.record(1)
+    rig.delivery.start()
+    assert rig.store.failed.wait(5)
+    assert not rig.delivery.stop(0.2)
+    assert not rig.delivery._thread.is_alive()
+
+
+async def test_an_older_copy_of_the_journal_is_noticed(rig: Rig) -> None:
+    rig.store.mark = 10
+    rig.record(3)
+    rig.delivery.start()
+    await rig.delivered()
+    assert "journal behind the database" in rig.failures.counts
