@@ -43,7 +43,7 @@ def test_a_wrong_setting(settings: dict[str, Any], says: str, tmp_path: Path) ->
 
 def test_an_unknown_setting_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AUDIT_WRAPPER_DELIVERY_BACH", "5")
-    with pytest.raises(SettingsError, match="AUDIT_WRAPPER_DELIVERY_BACH.*did you mean 'delivery_batch'"):
+    with pytest.raises(SettingsError, match=r"AUDIT_WRAPPER_DELIVERY_BACH.*did you mean 'delivery_batch'"):
         AuditTrail.open("postgresql://localhost/x", journal=tmp_path)
 
 
@@ -55,10 +55,8 @@ def test_a_journal_that_is_a_file(tmp_path: Path) -> None:
 
 def test_a_journal_folder_that_cannot_be_written() -> None:
     """As an ordinary user: root may write anywhere."""
-    if os.geteuid() == 0:
-        folder = "/proc/audit-journal"  # not even root makes a folder there
-    else:
-        folder = "/audit-journal"
+    # not even root makes a folder in /proc
+    folder = "/proc/audit-journal" if os.geteuid() == 0 else "/audit-journal"
     with pytest.raises(JournalUnavailable, match="audit-journal"):
         AuditTrail.open("postgresql://localhost/x", journal=folder)
 

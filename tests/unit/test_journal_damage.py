@@ -113,6 +113,10 @@ def whole(index: int) -> Callable[[Path], Iterable[int]]:
     return lambda folder: range(first(folder, index), first(folder, index + 1))
 
 
+def second(folder: Path) -> int:
+    return first(folder, 1)
+
+
 def end(folder: Path) -> int:
     return first(folder, 4)
 
@@ -151,28 +155,18 @@ CASES = {
     ),
     "torn page": Case(torn_page, What.TORN_PAGE, lambda _: None, None),
     "garbage instead of a file": Case(
-        lambda folder: segment(folder, 1).write_bytes(b"garbage" * 1000),
-        What.UNREADABLE,
-        lambda folder: first(folder, 1),
-        whole(1),
+        lambda folder: segment(folder, 1).write_bytes(b"garbage" * 1000), What.UNREADABLE, second, whole(1)
     ),
-    "an empty file": Case(
-        lambda folder: segment(folder, 1).write_bytes(b""),
-        What.UNREADABLE,
-        lambda folder: first(folder, 1),
-        whole(1),
-    ),
-    "a file missing in the middle": Case(
-        lambda folder: remove(segment(folder, 1)), What.GAP, lambda folder: first(folder, 1), whole(1)
-    ),
+    "an empty file": Case(lambda folder: segment(folder, 1).write_bytes(b""), What.UNREADABLE, second, whole(1)),
+    "a file missing in the middle": Case(lambda folder: remove(segment(folder, 1)), What.GAP, second, whole(1)),
     "the first file missing": Case(lambda folder: remove(segment(folder, 0)), What.GAP, lambda _: 1, whole(0)),
     "a file from the future": Case(
         lambda folder: sql(segment(folder, 1), "PRAGMA user_version = 99"),
         What.FROM_THE_FUTURE,
-        lambda folder: first(folder, 1),
+        second,
         whole(1),
     ),
-    "a file of another journal": Case(foreign, What.FOREIGN_STREAM, lambda folder: first(folder, 1), whole(1)),
+    "a file of another journal": Case(foreign, What.FOREIGN_STREAM, second, whole(1)),
     "a garbled side file": Case(
         lambda folder: (folder / layout.STATE).write_bytes(b"\xff\x00{"), What.UNREADABLE, lambda _: None
     ),
