@@ -16,7 +16,7 @@ from audit_wrapper.errors import CannotWrap
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.numbers import decimal_of
 from audit_wrapper.frames import Frame
-from audit_wrapper.observe import observed
+from audit_wrapper.observe import Observed, observed, replaced_by
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Market, Seam
 
@@ -90,7 +90,7 @@ class InstrumentedClient:
             exchange = name
         self.client = client
         self.subject = ClientSubject(client, exchange or name)
-        self._before: dict[str, Any] = {}
+        self._installed: dict[str, Observed] = {}
         self._recorder = recorder
         try:
             self._observe()
@@ -102,6 +102,9 @@ class InstrumentedClient:
             ) from None
 
     def _observe(self) -> None:
+        if not hasattr(type(self.client), "__copy__") and type(self.client).__module__ != "unittest.mock":
+            # found on the instance by copy and pickle: what is put on one client must not come along to another
+            self.client.__getstate__ = self._state
         for row in calls.CLIENT.values():
             hooks = _MethodHooks(self._recorder, row, self.subject)
             for name in (row.method, calls.camel(row.method)):
@@ -118,31 +121,36 @@ class InstrumentedClient:
     def _replace(self, name: str, hooks: Any) -> None:
         function = getattr(self.client, name, None)
         if callable(function):
-            self._before[name] = vars(self.client).get(name, _MISSING)
-            setattr(self.client, name, observed(function, hooks))
+            before = getattr(self.client, "__dict__", {}).get(name, _MISSING)
+            self._installed[name] = observed(function, hooks, before)
+            setattr(self.client, name, self._installed[name])
+
+    def _state(self) -> Any:
+        """What a copy of the client is made from: the client without what was put on it."""
+        own = vars(self.client)
+        return {name: replaced_by(value) for name, value in own.items() if not self._is_put_on(name, value)}
+
+    def _is_put_on(self, name: str, value: Any) -> bool:
+        return name == "__getstate__" or (type(value) is Observed and replaced_by(value._self_replaced) is _MISSING)
 
     def restore(self) -> None:
-        """Take everything off again. What the user replaced meanwhile is theirs and stays."""
-        for name, before in self._before.items():
-            present = vars(self.client).get(name, _MISSING)
-            if present is _MISSING or not _is_ours(present):
+        """Take everything off again. What the user replaced meanwhile is theirs and stays, without us inside it."""
+        own = getattr(self.client, "__dict__", {})
+        if own.get("__getstate__") == self._state:
+            del self.client.__getstate__
+        for name, put in self._installed.items():
+            put.let_go()
+            if own.get(name, _MISSING) is not put:
                 continue
-            if before is _MISSING:
-                delattr(self.client, name)
-                if hasattr(type(self.client), name):
-                    continue
-                function = present.__wrapped__  # a mock makes its children once; give the same one back
-                if type(function).__module__ == "unittest.mock":
-                    setattr(self.client, name, function)
-            else:
+            before = replaced_by(put._self_replaced)
+            if before is not _MISSING:
                 setattr(self.client, name, before)
-        self._before.clear()
-
-
-def _is_ours(candidate: Any) -> bool:
-    from audit_wrapper.observe import Observed
-
-    return type(candidate) is Observed
+                continue
+            delattr(self.client, name)
+            function = put.__wrapped__  # a mock makes its children once; give the same one back
+            if not hasattr(type(self.client), name) and type(function).__module__ == "unittest.mock":
+                setattr(self.client, name, function)
+        self._installed.clear()
 
 
 class _MethodHooks:

@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 from uuid import UUID
@@ -17,7 +18,7 @@ from uuid import UUID
 import tenacity
 
 from audit_wrapper import codec
-from audit_wrapper.errors import AuditWrapperError, CodecError, SchemaError, StoreUnavailable
+from audit_wrapper.errors import AuditWrapperError, CodecError, JournalError, SchemaError, StoreUnavailable
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import Entry, Journal
 from audit_wrapper.records import Record
@@ -25,7 +26,7 @@ from audit_wrapper.settings import Settings
 
 logger = logging.getLogger("audit_wrapper")
 
-_RELINK_EVERY_S = 5.0
+_TEND_EVERY_S = 0.5
 
 
 class Store(Protocol):
@@ -77,6 +78,7 @@ class Delivery:
         self._stopping = False
         self._give_up = False
         self._relink_asked = False
+        self._tend_at = 0.0
         self.delivered_seq = 0
         self.quarantined = 0
         self.state = "starting"
@@ -188,9 +190,17 @@ class Delivery:
             ) as problem:  # the bot's own table is of a shape that cannot be read: a row without a link
                 self._failures.note("linking to positions", problem)
         self._release()
-        if not entries:
-            self._journal.tend()
+        self._tend()
         return bool(entries)
+
+    def _tend(self) -> None:
+        now = time.monotonic()
+        if now >= self._tend_at:
+            self._tend_at = now + _TEND_EVERY_S
+            try:
+                self._journal.tend()
+            except JournalError as problem:  # the disk refuses; nothing is lost by it, the next time may work
+                self._failures.note("tending the journal", problem)
 
     async def _deliver(self, store: Store, entries: Sequence[Entry]) -> None:
         good: list[Entry] = []
@@ -246,6 +256,7 @@ class Delivery:
         return self.state == "connected" and self.delivered_seq >= self._journal.durable_seq
 
     def _note_retry(self, state: tenacity.RetryCallState) -> None:
+        self._tend()  # the journal grows while the database is away
         outcome = state.outcome
         problem = outcome.exception() if outcome is not None else None
         if problem is None:

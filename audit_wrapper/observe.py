@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+import logging
+import types
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import wrapt
+
+logger = logging.getLogger("audit_wrapper")
 
 
 class Hooks(Protocol):
@@ -39,8 +43,8 @@ class Hooks(Protocol):
         ...
 
 
-class Observed(wrapt.FunctionWrapper[Any, Any]):
-    """An observed function. A deep copy is of the function alone: a copied client must not speak for the first."""
+class _ObservedMethod(wrapt.BoundFunctionWrapper[Any, Any]):
+    """An observed method of an instance, where its class is observed. Copies and pickles are of the method alone."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return copy.deepcopy(self.__wrapped__, memo)
@@ -49,64 +53,136 @@ class Observed(wrapt.FunctionWrapper[Any, Any]):
         return self.__wrapped__.__reduce_ex__(protocol)
 
 
-def observed(function: Callable[..., Any], hooks: Hooks) -> Any:
-    """The function, observed."""
+class Observed(wrapt.FunctionWrapper[Any, Any]):
+    """An observed function. A deep copy is of the function alone: a copied client must not speak for the first."""
+
+    __bound_function_wrapper__ = _ObservedMethod
+
+    def __init__(self, function: Callable[..., Any], hooks: Hooks, replaced: Any = None) -> None:
+        super().__init__(function, _caller(function, hooks, switch := [True]))
+        self._self_switch = switch
+        self._self_replaced = replaced
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.__wrapped__, memo)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if isinstance(self.__wrapped__, types.FunctionType):
+            return self.__wrapped__.__qualname__  # as functions are pickled: by their name
+        return self.__wrapped__.__reduce_ex__(protocol)
+
+    def let_go(self) -> None:
+        """Only call through from now on, wherever someone still holds it."""
+        self._self_switch[0] = False
+
+    @property
+    def _self_is_live(self) -> bool:
+        return bool(self._self_switch[0])
+
+
+def replaced_by(candidate: Any) -> Any:
+    """What stood in the place of an observed function that was let go; of anything else, itself."""
+    while type(candidate) is Observed and not candidate._self_is_live:
+        candidate = candidate._self_replaced
+    return candidate
+
+
+def observed(function: Callable[..., Any], hooks: Hooks, replaced: Any = None) -> Observed:
+    """The function, observed. replaced: what is to stand in its place again once it is let go."""
+    return Observed(function, hooks, replaced)
+
+
+def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> Callable[..., Any]:
     is_coroutine_function = inspect.iscoroutinefunction(function) or asyncio.iscoroutinefunction(function)
 
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not switch[0]:
+            return wrapped(*args, **kwargs)
         if is_coroutine_function:
             # made here, so that a wrong argument raises at the call, as it did before
-            return _named(_drive(wrapped(*args, **kwargs), hooks, instance, args, kwargs), wrapped)
-        frame = hooks.begin(instance, args, kwargs)
+            return _named(_drive(_Inner(wrapped(*args, **kwargs)), hooks, instance, args, kwargs), wrapped)
+        frame = _begun(hooks, instance, args, kwargs)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as problem:
-            hooks.raised(frame, problem)
+            _told(hooks, "raised", frame, problem)
             raise
         if inspect.iscoroutine(result):
-            hooks.leave(frame)
-            return _named(_finish(result, hooks, frame), wrapped)
+            _told(hooks, "leave", frame)
+            return _named(_finish(_Inner(result), hooks, frame), wrapped)
         if isinstance(result, asyncio.Future):
-            hooks.leave(frame)
+            _told(hooks, "leave", frame)
             result.add_done_callback(lambda done: _settle(done, hooks, frame))
             return result
-        hooks.returned(frame, result)
+        _told(hooks, "returned", frame, result)
         return result
 
-    return Observed(function, call)
+    return call
 
 
-async def _drive(
-    inner: Coroutine[Any, Any, Any], hooks: Hooks, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    frame = hooks.begin(instance, args, kwargs)
+class _Inner:
+    """The bot's own coroutine. Dropped before it ran it is closed, so that only the outer one "was never awaited"."""
+
+    __slots__ = ("coroutine",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine: Coroutine[Any, Any, Any] | None = coroutine
+
+    def begin(self) -> Coroutine[Any, Any, Any]:
+        coroutine, self.coroutine = self.coroutine, None
+        assert coroutine is not None
+        return coroutine
+
+    def __del__(self) -> None:
+        if self.coroutine is not None:
+            self.coroutine.close()
+
+
+async def _drive(inner: _Inner, hooks: Hooks, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    frame = _begun(hooks, instance, args, kwargs)
     try:
-        result = await inner
+        result = await inner.begin()
     except BaseException as problem:
-        hooks.raised(frame, problem)
+        _told(hooks, "raised", frame, problem)
         raise
-    hooks.returned(frame, result)
+    _told(hooks, "returned", frame, result)
     return result
 
 
-async def _finish(inner: Coroutine[Any, Any, Any], hooks: Hooks, frame: Any) -> Any:
-    hooks.resume(frame)
+async def _finish(inner: _Inner, hooks: Hooks, frame: Any) -> Any:
+    _told(hooks, "resume", frame)
     try:
-        result = await inner
+        result = await inner.begin()
     except BaseException as problem:
-        hooks.raised(frame, problem)
+        _told(hooks, "raised", frame, problem)
         raise
-    hooks.returned(frame, result)
+    _told(hooks, "returned", frame, result)
     return result
 
 
 def _settle(done: asyncio.Future[Any], hooks: Hooks, frame: Any) -> None:
     if done.cancelled():
-        hooks.raised(frame, asyncio.CancelledError())
-    elif (problem := done.exception()) is not None:
-        hooks.raised(frame, problem)
+        _told(hooks, "raised", frame, asyncio.CancelledError())
+    elif (problem := getattr(done, "_exception", None)) is not None:
+        # not `exception()`: asking counts as having taken note of it, and the bot has not
+        _told(hooks, "raised", frame, problem)
     else:
-        hooks.returned(frame, done.result())
+        _told(hooks, "returned", frame, done.result())
+
+
+def _begun(hooks: Hooks, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return hooks.begin(instance, args, kwargs)
+    except Exception:  # the last line of defence: hooks count their failures themselves, and do not raise
+        logger.exception("audit trail: a call could not be observed; it goes on")
+        return None
+
+
+def _told(hooks: Hooks, what: str, *news: Any) -> None:
+    try:
+        getattr(hooks, what)(*news)
+    except Exception:  # as above
+        logger.exception("audit trail: the outcome of a call could not be observed; the call goes on")
 
 
 def _named(coroutine: Coroutine[Any, Any, Any], wrapped: Any) -> Coroutine[Any, Any, Any]:

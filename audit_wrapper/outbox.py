@@ -9,8 +9,9 @@ import threading
 from collections import deque
 from typing import Protocol
 
+import msgspec
+
 from audit_wrapper import codec
-from audit_wrapper.errors import JournalError
 from audit_wrapper.failures import Failures
 from audit_wrapper.records import Record
 
@@ -42,13 +43,17 @@ class Outbox:
 
     def put(self, record: Record) -> None:
         """Keep the record. Never raises because of the journal: what it refuses waits."""
-        payload = codec.encode(record)
+        try:
+            payload = codec.encode(record)
+        except Exception as problem:  # a text no encoder takes: rather a poor record than none
+            self._failures.note("encoding a record", problem)
+            payload = codec.encode(_poor(record, problem))
         self.recorded += 1
         if not self._waiting:
             try:
                 self._journal.append(payload)
                 return
-            except JournalError as problem:
+            except Exception as problem:  # whatever the journal's trouble is, the record waits
                 self._failures.note("writing the journal", problem)
         with self._lock:
             self._waiting.append(payload)
@@ -59,8 +64,24 @@ class Outbox:
             while self._waiting:
                 self._journal.append(self._waiting[0])
                 self._waiting.popleft()
-        except JournalError as problem:
+        except Exception as problem:  # as in put
             self._failures.note("writing the journal", problem)
             if len(self._waiting) > _WAITING_LIMIT:
                 self._waiting.pop()
                 self._failures.note("records lost", "the journal cannot be written, and the memory for records is full")
+
+
+def _poor(record: Record, problem: Exception) -> Record:
+    return msgspec.structs.replace(
+        record,
+        call=None,
+        meant=None,
+        request=None,
+        response=None,
+        result=None,
+        failure=None,
+        position=None,
+        market=None,
+        operation=None,
+        reason=f"the rest could not be encoded: {type(problem).__name__}",
+    )

@@ -77,6 +77,7 @@ class Recorder:
         self, seam: Seam, row: calls.CallRow, subject: Subject, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Frame | None:
         """A call of a row of the table begins. None: it is not to be recorded."""
+        frame = None
         try:
             if not self.active or scopes.is_suppressed():
                 return None
@@ -92,10 +93,12 @@ class Recorder:
             return frame
         except Exception as problem:  # a bug of ours is counted, and the trade goes on
             self._failures.note("recording a call", problem)
+            self._abandon(frame)
             return None
 
     def begin_request(self, subject: Subject, api: str, method: str, path: str, params: Any) -> Frame | None:
         """A client's `request` begins, if it is one that can change something."""
+        frame = None
         try:
             if not self.active or scopes.is_suppressed():
                 return None
@@ -122,6 +125,7 @@ class Recorder:
             return frame
         except Exception as problem:  # as in begin
             self._failures.note("recording a request", problem)
+            self._abandon(frame)
             return None
 
     def leave(self, frame: Frame | None) -> None:
@@ -195,7 +199,7 @@ class Recorder:
 
     def position_created(self, link: PositionLink) -> None:
         """The bot made a row of its positions table."""
-        if not self.active:
+        if not self.active or scopes.is_suppressed():
             return
         try:
             frame = self._frame.get()
@@ -208,7 +212,7 @@ class Recorder:
 
     def position_updated(self, link: PositionLink, *, done: bool) -> None:
         """The bot changed a row of its positions table: it names its entry order, or is done with."""
-        if not self.active:
+        if not self.active or scopes.is_suppressed():
             return
         try:
             if link.exchange_order_id is not None:
@@ -252,19 +256,27 @@ class Recorder:
             frame.meant = frame.manager_above
         frame.token = self._frame.set(frame)
 
+    def _abandon(self, frame: Frame | None) -> None:
+        if frame is not None and frame.token is not None:
+            self._reset(frame)
+            if frame.parent is None:
+                self.under_way -= 1
+
     def _reset(self, frame: Frame) -> None:
+        token, frame.token = frame.token, None
+        if self._frame.get() is not frame:
+            return  # a coroutine that was dropped midway and is collected while another call is open
         try:
-            self._frame.reset(frame.token)
-        except ValueError:  # ended in another context than it began in (a generator closed from elsewhere)
-            self._frame.set(frame.parent)
-        frame.token = None
+            self._frame.reset(token)
+        except ValueError:  # ended in another context than it began in: that one is gone, and this one is not ours
+            return
 
     def _end(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
+        if frame.parent is None:
+            self.under_way -= 1
         try:
             if frame.token is not None:
                 self._reset(frame)
-            if frame.parent is None:
-                self.under_way -= 1
             if not frame.muted:
                 self._conclude(frame, result, problem)
             if frame.parent is not None:

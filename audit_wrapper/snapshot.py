@@ -58,13 +58,16 @@ def without_secrets(body: str) -> str:
 
 def _foreign(value: Any) -> Any:
     """JSON for an object msgspec does not know: the order it looks like, or its type's name."""
-    item = getattr(type(value), "item", None)
-    if item is not None and type(value).__module__.startswith("numpy"):
-        return value.item()
-    if isinstance(value, BaseException):
-        return {"exception": type(value).__name__}
-    seen = _fields(value)
-    return seen if "id" in seen or "status" in seen else f"<{type(value).__name__}>"
+    name = f"<{type(value).__name__}>"
+    try:
+        if type(value).__module__.startswith("numpy") and hasattr(type(value), "item"):
+            return value.item()
+        if isinstance(value, Mapping):
+            return dict(value)
+        seen = _fields(value)
+    except Exception:  # an object that does not want to be looked at
+        return name
+    return seen if "id" in seen or "status" in seen else name
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -76,21 +79,32 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _is_mock(value: Any) -> bool:
-    return type(value).__module__ == "unittest.mock" or any(
-        c.__module__ == "unittest.mock" for c in type(value).__mro__
-    )
+    return any(cls.__module__ == "unittest.mock" for cls in type(value).__mro__)
 
 
 def _walk(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, bool | int | float):
-        return value if not isinstance(value, int) or -(2**63) <= value < 2**64 else str(value)
+    """The slow way, leaving out what cannot be told: for what the encoder refuses as a whole."""
+    try:
+        return _walked(value, depth)
+    except Exception:  # as in _foreign
+        return f"<{type(value).__name__}>"
+
+
+def _walked(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        small = -(2**63) <= value < 2**64
+        return (
+            int(value) if small else str(value) if value.bit_length() <= 512 else f"<int of {value.bit_length()} bits>"
+        )
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return mended(value)
     if depth == 0:
         return f"<{type(value).__name__}>"
     if isinstance(value, Mapping):
         return {
-            str(_walk(key, 1) if isinstance(key, str) else key): _walk(item, depth - 1)
+            mended(key) if isinstance(key, str) else str(_walk(key, 1)): _walk(item, depth - 1)
             for key, item in list(value.items())[:200]
         }
     if isinstance(value, list | tuple | set | frozenset):
@@ -100,6 +114,11 @@ def _walk(value: Any, depth: int) -> Any:
     except Exception:  # not a type of msgspec's either: tell what it looks like
         seen = _foreign(value)
         return seen if isinstance(seen, str) else _walk(seen, depth - 1)
+
+
+def mended(text: str) -> str:
+    """The text, with what cannot be written as UTF-8 spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_foreign, decimal_format="string")

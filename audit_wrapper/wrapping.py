@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import inspect
 import sys
@@ -14,7 +15,7 @@ from audit_wrapper import calls
 from audit_wrapper.clients import InstrumentedClient, is_ccxt, is_client
 from audit_wrapper.errors import CannotWrap
 from audit_wrapper.failures import Failures
-from audit_wrapper.observe import Observed, observed
+from audit_wrapper.observe import Observed, observed, replaced_by
 from audit_wrapper.proxies import (
     CLIENT_ATTRIBUTES,
     CallableHostProxy,
@@ -47,11 +48,20 @@ class Wrapping:
     # -- objects
 
     def wrap(self, thing: Any) -> Any:
-        """The same kind of thing, observed. Raises CannotWrap where there is nothing to observe."""
+        """The same kind of thing, observed. Raises CannotWrap where there is nothing to observe, and leaves all as it was."""
+        before = set(self._clients)
+        try:
+            return self._wrapped(thing)
+        except CannotWrap:
+            for key in set(self._clients) - before:
+                self._clients.pop(key).restore()
+            raise
+
+    def _wrapped(self, thing: Any) -> Any:
         if isinstance(thing, dict):
             return self._wrap_mapping(thing)
         if isinstance(thing, list | tuple):
-            items = [self.wrap(item) for item in thing]
+            items = [self._wrapped(item) for item in thing]
             return thing._make(items) if hasattr(thing, "_make") else type(thing)(items)
         if self._owns(thing):
             return thing
@@ -92,7 +102,7 @@ class Wrapping:
     def _wrap_mapping(self, thing: dict[Any, Any]) -> dict[Any, Any]:
         wrapped = _copy_of(thing)
         for key, item in thing.items():
-            wrapped[key] = self.wrap(item)
+            wrapped[key] = self._wrapped(item)
         return wrapped
 
     def _owns(self, thing: Any) -> bool:
@@ -123,7 +133,11 @@ class Wrapping:
         key = (type(host).__name__, id(client))
         subject = self._subjects.get(key)
         if subject is None:
-            known = self.instrument_client(client, exchange_of(host))
+            try:
+                known = self.instrument_client(client, exchange_of(host))
+            except CannotWrap as problem:  # its own methods are seen all the same, and their results are the evidence
+                self._failures.note("observing a client", problem)
+                return HostSubject(type(host).__name__, exchange_of(host), None)
             subject = self._subjects[key] = HostSubject(key[0], known.subject.exchange, known)
         return subject
 
@@ -240,23 +254,27 @@ class _InstrumentedClass:
         self.name = name
         self.active = True
         self._cls: type | None = None
-        self._before: dict[str, Any] = {}
+        self._installed: dict[str, Observed] = {}
 
     def observe(self, cls: type, chosen: Mapping[str, Any]) -> None:
         self._cls = cls
         for name, hooks in chosen.items():
             own = cls.__dict__.get(name)
-            self._before[name] = own
-            setattr(cls, name, observed(own if own is not None else getattr(cls, name), hooks))
+            self._installed[name] = observed(own if own is not None else getattr(cls, name), hooks, own)
+            setattr(cls, name, self._installed[name])
 
     def restore(self) -> None:
         self.active = False
-        for name, own in self._before.items():
+        for name, put in self._installed.items():
+            put.let_go()
+            if self._cls is None or self._cls.__dict__.get(name) is not put:
+                continue  # the bot set another meanwhile
+            own = replaced_by(put._self_replaced)
             if own is None:
                 delattr(self._cls, name)
             else:
                 setattr(self._cls, name, own)
-        self._before.clear()
+        self._installed.clear()
 
 
 def _is_manager(thing: Any) -> bool:
@@ -280,7 +298,7 @@ def _managers_of(instance: Any) -> list[Any]:
 
 
 def _copy_of(thing: dict[Any, Any]) -> dict[Any, Any]:
-    return thing.copy()
+    return copy.copy(thing)  # a dict of the bot's own kind, with whatever else it carries
 
 
 def _found(module: Any, path: str, name: str) -> type:

@@ -165,7 +165,7 @@ def failure_of(exc: BaseException) -> Failure:
     """
     kind = type(exc)
     try:
-        message = _SECRET.sub(r"\1***", str(exc))
+        message = _SECRET.sub(r"\1***", str(exc)).encode("utf-8", "backslashreplace").decode("utf-8")
     except Exception:  # the text of a foreign exception may fail in any way
         message = ""
     bases = tuple(base.__name__ for base in kind.__mro__[1:] if base is not object)

@@ -9,6 +9,8 @@ import asyncio
 import inspect
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import product
 from types import MethodType
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock
@@ -232,17 +234,29 @@ def same_objects(given: dict[str, Any], got: Iterable[Any]) -> bool:
     return all(one is other for one, other in zip(given.values(), got, strict=True))
 
 
+@contextmanager
+def told_of(*case: str) -> Iterator[None]:
+    """A failure inside says in which of a test's cases it happened."""
+    try:
+        yield
+    except BaseException as problem:
+        problem.add_note(f"in the case {', '.join(case)}")
+        raise
+
+
 async def finished(outcome: Any) -> Any:
     return await outcome if inspect.isawaitable(outcome) else outcome
 
 
-@pytest.mark.parametrize("kind", ["async", "sync", "handing_out", "future", "async_mock", "mock"])
+KINDS = ("async", "sync", "handing_out", "future", "async_mock", "mock")
+
+
 @each_row
 async def test_it_is_called_once_with_the_same_objects_and_returns_the_same_object(
-    table: str, row: CallRow, kind: str, watched: Watched
+    table: str, row: CallRow, watched: Watched
 ) -> None:
-    for name in spellings(table, row):
-        for passing in ("positional", "keyword"):
+    for kind, name, passing in product(KINDS, spellings(table, row), ("positional", "keyword")):
+        with told_of(kind, name, passing):
             behaviour = behaviour_for(table)
             host = make_host(table, row, kind, behaviour)
             given = sample(row)
@@ -266,56 +280,54 @@ async def test_it_is_called_once_with_the_same_objects_and_returns_the_same_obje
                 method.assert_called_once_with(*args, **kwargs)
 
 
-@pytest.mark.parametrize("kind", ["async", "sync", "handing_out", "future", "async_mock", "mock"])
 @each_row
-async def test_it_raises_the_same_exception(table: str, row: CallRow, kind: str, watched: Watched) -> None:
-    for name in spellings(table, row):
-        behaviour = Behaviour()
-        behaviour.fails = True
-        host = make_host(table, row, kind, behaviour)
-        given = sample(row)
+async def test_it_raises_the_same_exception(table: str, row: CallRow, watched: Watched) -> None:
+    for kind, name in product(KINDS, spellings(table, row)):
+        with told_of(kind, name):
+            behaviour = Behaviour()
+            behaviour.fails = True
+            given = sample(row)
+            method = getattr(watched.trail.wrap(make_host(table, row, kind, behaviour)), name)
 
-        async def call(host: Any = host, name: str = name, given: dict[str, Any] = given) -> Any:
-            return await finished(getattr(watched.trail.wrap(host), name)(*given.values()))
+            async def call(method: Any = method, given: dict[str, Any] = given) -> Any:
+                return await finished(method(*given.values()))
 
-        with pytest.raises(Boom) as caught:
-            await call()
+            with pytest.raises(Boom) as caught:
+                await call()
 
-        problem = caught.value
-        assert problem is behaviour.raised
-        assert problem.__cause__ is problem.__context__ is behaviour.cause
-        assert behaviour.cause is not None
-        assert behaviour.cause.__context__ is None
-        assert problem.args == ("no",)
-        assert not hasattr(problem, "__notes__")
-        innermost = traceback.extract_tb(problem.__traceback__)[-1]
-        assert (innermost.name, innermost.filename) == ("act", __file__)
-        assert len(behaviour.seen) == 1
-        watched.check(table, row, given, RecordKind.OUTCOME_UNKNOWN)
+            problem = caught.value
+            assert problem is behaviour.raised
+            assert problem.__cause__ is problem.__context__ is behaviour.cause
+            assert behaviour.cause is not None
+            assert behaviour.cause.__context__ is None
+            assert problem.args == ("no",)
+            assert not hasattr(problem, "__notes__")
+            innermost = traceback.extract_tb(problem.__traceback__)[-1]
+            assert (innermost.name, innermost.filename) == ("act", __file__)
+            assert len(behaviour.seen) == 1
+            watched.check(table, row, given, RecordKind.OUTCOME_UNKNOWN)
 
 
-@pytest.mark.parametrize("kind", ["async", "handing_out", "future", "async_mock"])
 @each_row
-async def test_it_is_cancelled_when_it_was_to_be_cancelled(
-    table: str, row: CallRow, kind: str, watched: Watched
-) -> None:
-    for name in spellings(table, row):
-        behaviour = Behaviour()
-        behaviour.waits = True
-        method = getattr(watched.trail.wrap(make_host(table, row, kind, behaviour)), name)
-        given = sample(row)
+async def test_it_is_cancelled_when_it_was_to_be_cancelled(table: str, row: CallRow, watched: Watched) -> None:
+    for kind, name in product(("async", "handing_out", "future", "async_mock"), spellings(table, row)):
+        with told_of(kind, name):
+            behaviour = Behaviour()
+            behaviour.waits = True
+            method = getattr(watched.trail.wrap(make_host(table, row, kind, behaviour)), name)
+            given = sample(row)
 
-        async def bot(method: Any = method, given: dict[str, Any] = given) -> Any:
-            return await method(**given)
+            async def bot(method: Any = method, given: dict[str, Any] = given) -> Any:
+                return await method(**given)
 
-        task = asyncio.create_task(bot())
-        await behaviour.started.wait()
-        task.cancel("the bot stops")
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert task.cancelled()
-        assert behaviour.cancelled_with == ("the bot stops",)
-        watched.check(table, row, given, RecordKind.OUTCOME_UNKNOWN)
+            task = asyncio.create_task(bot())
+            await behaviour.started.wait()
+            task.cancel("the bot stops")
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert task.cancelled()
+            assert behaviour.cancelled_with == ("the bot stops",)
+            watched.check(table, row, given, RecordKind.OUTCOME_UNKNOWN)
 
 
 @each_row

@@ -1,0 +1,274 @@
+"""From calls to records: what is written when, once, in which order, and as whose story."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from audit_wrapper.records import Action, RecordKind, Seam
+from audit_wrapper.testing import MemoryTrail, memory_trail
+
+ORDER = {"id": "1", "symbol": "MNT/USDT:USDT", "status": "open", "info": {}}
+
+
+class Client:
+    """A stub whose unified methods call each other, as ccxt's do."""
+
+    id = "binance"
+    placed = 0
+
+    async def create_order(
+        self, symbol: str, type: str, side: str, amount: float, price: Any = None, params: Any = None
+    ):
+        await asyncio.sleep(0)
+        self.placed += 1
+        return {**ORDER, "id": str(100 + self.placed), "symbol": symbol}
+
+    async def create_market_order(self, symbol: str, side: str, amount: float, price: Any = None, params: Any = None):
+        return await self.create_order(symbol, "market", side, amount, price, params)
+
+    async def create_market_buy_order(self, symbol: str, amount: float, params: Any = None):
+        return await self.create_market_order(symbol, "buy", amount, None, params)
+
+    async def cancel_order(self, id: str, symbol: str | None = None, params: Any = None):
+        return {**ORDER, "status": "canceled"}
+
+    async def create_orders(self, orders: list[Any], params: Any = None):
+        return [await self.create_order(o["symbol"], o["type"], o["side"], o["amount"]) for o in orders]
+
+
+class Manager:
+    """A manager over a stub client."""
+
+    name = "binance"
+
+    def __init__(self, client: Any = None) -> None:
+        self.exchange = client
+
+    async def create_market_order(self, symbol: str, side: str, amount: float, params: Any = None):
+        if symbol == "NOSUCH":
+            raise ValueError("unknown symbol")
+        return await self.exchange.create_market_order(symbol, side, amount)
+
+    async def close_position(self, symbol: str) -> bool:
+        await self.exchange.cancel_order("5", symbol)
+        order = await self.create_market_order(symbol, "sell", 1)
+        return bool(order)
+
+    async def update_stop_loss_atomic(self, symbol: str, new_sl_price: float, position_side: str = "long"):
+        await self.exchange.cancel_order("5", symbol)
+        await self.exchange.create_order(symbol, "STOP_MARKET", "sell", 1, None, {"stopPrice": new_sl_price})
+        return {"success": True, "new_sl_price": new_sl_price}
+
+    async def cancel_order(self, order_id: str, symbol: str) -> bool:
+        return False
+
+
+@pytest.fixture
+def trail() -> Iterator[MemoryTrail]:
+    with memory_trail() as opened:
+        yield opened
+
+
+def told(trail: MemoryTrail) -> list[tuple[str, str]]:
+    return [(r.kind.value, r.call.method) for r in trail.records if r.call is not None]
+
+
+async def test_methods_of_a_client_that_call_each_other_are_one_order(trail: MemoryTrail) -> None:
+    client = trail.wrap(Client())
+    await client.create_market_buy_order("MNT/USDT:USDT", 1)
+    assert told(trail) == [("intent", "create_market_buy_order"), ("acknowledged", "create_market_buy_order")]
+    assert len(trail.orders) == 1
+    assert trail.orders[0].side == "buy"
+
+
+async def test_the_intent_is_there_before_the_call_and_the_outcome_before_its_answer(trail: MemoryTrail) -> None:
+    seen: list[int] = []
+
+    class Watching(Client):
+        async def create_order(self, *args: Any, **kwargs: Any):
+            seen.append(len(trail._memory_journal.read(0, 10)))
+            return ORDER
+
+    await trail.wrap(Watching()).create_order("MNT/USDT:USDT", "limit", "buy", 1)
+    seen.append(len(trail._memory_journal.read(0, 10)))
+    assert seen == [1, 2]
+
+
+async def test_a_managers_call_and_its_clients_are_one_story(trail: MemoryTrail) -> None:
+    manager = trail.wrap(Manager(Client()))
+    await manager.create_market_order("MNTUSDT", "buy", 1)
+    assert told(trail) == [
+        ("intent", "create_market_order"),
+        ("acknowledged", "create_market_order"),
+        ("reported", "create_market_order"),
+    ]
+    assert [r.call.seam for r in trail.records if r.call] == [Seam.CLIENT, Seam.CLIENT, Seam.MANAGER]
+    assert len({r.operation.correlation_id for r in trail.records if r.operation}) == 1
+    assert trail.records[0].meant is not None
+    assert trail.records[0].meant.arguments["symbol"] == "MNTUSDT"
+    assert len(trail.orders) == 1
+    assert trail.orders[0].symbol == "MNTUSDT"
+
+
+async def test_a_composite_is_one_story_of_several_orders(trail: MemoryTrail) -> None:
+    manager = trail.wrap(Manager(Client()))
+    await manager.close_position("MNTUSDT")
+    await manager.update_stop_loss_atomic("MNTUSDT", 1.1)
+    stories = [r.operation.correlation_id for r in trail.records if r.operation]
+    assert len(set(stories)) == 2
+    assert [(r.kind, r.action) for r in trail.records if r.kind is RecordKind.INTENT] == [
+        (RecordKind.INTENT, Action.CANCEL),
+        (RecordKind.INTENT, Action.PLACE),
+        (RecordKind.INTENT, Action.CANCEL),
+        (RecordKind.INTENT, Action.PLACE),
+    ]
+    moved = trail.records[-3:]
+    assert moved[0].replaces == ("order:5",)
+    assert {o.purpose for o in trail.orders} >= {"exit", "stop_loss"}
+
+
+async def test_refused_by_the_bot_itself_before_anything_left(trail: MemoryTrail) -> None:
+    manager = trail.wrap(Manager(Client()))
+    with pytest.raises(ValueError, match="unknown symbol"):
+        await manager.create_market_order("NOSUCH", "buy", 1)
+    (record,) = trail.records
+    assert record.kind is RecordKind.NOT_SENT
+    assert record.failure is not None
+    assert (record.failure.type, record.failure.message) == ("ValueError", "unknown symbol")
+
+
+async def test_a_batch_is_one_record_of_several_orders(trail: MemoryTrail) -> None:
+    orders = [{"symbol": f"S{n}/USDT:USDT", "type": "limit", "side": "buy", "amount": n} for n in (1, 2)]
+    await trail.wrap(Client()).create_orders(orders)
+    assert told(trail) == [("intent", "create_orders"), ("acknowledged", "create_orders")]
+    assert len(trail.orders) == 2
+
+
+async def test_records_have_ids_of_their_own_and_times_in_order(trail: MemoryTrail) -> None:
+    manager = trail.wrap(Manager(Client()))
+    for _ in range(3):
+        await manager.create_market_order("MNTUSDT", "buy", 1)
+    records = trail.records
+    assert len({r.record_id for r in records}) == len(records)
+    for record in records:
+        assert record.called_at is not None
+        assert record.called_at.tzinfo is not None
+        if record.answered_at is not None:
+            assert record.answered_at >= record.called_at
+    by_id = {r.record_id: r for r in records}
+    for record in records:
+        if record.intent_id is not None:
+            assert by_id[record.intent_id].kind is RecordKind.INTENT
+
+
+async def test_gathered_calls_inside_one_call_are_its_own(trail: MemoryTrail) -> None:
+    class Splitting(Manager):
+        async def create_stop_loss_order_split(self, symbol: str, side: str, amount: float, stop_price: float):
+            return await asyncio.gather(
+                *(self.exchange.create_order(symbol, "STOP_MARKET", side, n) for n in range(1, 4))
+            )
+
+    await trail.wrap(Splitting(Client())).create_stop_loss_order_split("MNTUSDT", "sell", 6, 1.1)
+    assert [r.kind for r in trail.records].count(RecordKind.INTENT) == 3
+    assert len({r.operation.correlation_id for r in trail.records if r.operation}) == 1
+    assert {o.purpose for o in trail.orders} == {"stop_loss"}
+    assert trail._recorder.under_way == 0
+
+
+async def test_a_call_inside_a_call_that_was_cancelled_is_closed(trail: MemoryTrail) -> None:
+    started = asyncio.Event()
+
+    class Waiting(Client):
+        async def create_order(self, *args: Any, **kwargs: Any):
+            started.set()
+            await asyncio.Event().wait()
+
+    manager = trail.wrap(Manager(Waiting()))
+    task = asyncio.create_task(manager.create_market_order("MNTUSDT", "buy", 1))
+    await started.wait()
+    assert trail._recorder.under_way == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [r.kind for r in trail.records] == [RecordKind.INTENT, RecordKind.OUTCOME_UNKNOWN, RecordKind.REPORTED]
+    assert trail._recorder.under_way == 0
+    assert trail.orders[0].status == "UNKNOWN"
+
+
+async def test_a_false_of_a_managers_cancel_is_no_cancellation(trail: MemoryTrail) -> None:
+    class Alone(Manager):
+        pass
+
+    await trail.wrap(Alone()).cancel_order("5", "MNTUSDT")
+    assert [r.kind for r in trail.records] == [RecordKind.INTENT, RecordKind.REJECTED]
+
+
+async def test_an_untouched_read_leaves_nothing(trail: MemoryTrail) -> None:
+    class Reading(Client):
+        async def fetch_order(self, id: str):
+            return ORDER
+
+    client = trail.wrap(Reading())
+    assert "fetch_order" not in vars(client)
+    await client.fetch_order("1")
+    assert trail.records == []
+
+
+def test_threads_keep_their_stories_apart(trail: MemoryTrail) -> None:
+    class Sync:
+        name = "binance"
+
+        def __init__(self) -> None:
+            self.meet = threading.Barrier(8)
+
+        def create_market_order(self, symbol: str, side: str, amount: float) -> Any:
+            self.meet.wait(timeout=10)  # all are open at once
+            return {**ORDER, "id": symbol}
+
+    proxy = trail.wrap(Sync())
+    threads = [threading.Thread(target=proxy.create_market_order, args=(f"S{n}USDT", "buy", 1)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(trail.records) == 16
+    assert len({r.operation.correlation_id for r in trail.records if r.operation}) == 8
+    assert {o.order_id for o in trail.orders} == {f"S{n}USDT" for n in range(8)}
+    assert trail._recorder.under_way == 0
+
+
+def test_a_full_memory_is_counted(trail: MemoryTrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    import audit_wrapper
+
+    limited = False
+    for name in ("outbox", "recorder"):
+        module = __import__(f"audit_wrapper.{name}", fromlist=["x"])
+        for limit in ("_WAITING_LIMIT", "_LIMIT"):
+            if hasattr(module, limit) and not limited:
+                monkeypatch.setattr(module, limit, 3)
+                limited = True
+    assert limited, audit_wrapper
+
+    class Sync:
+        name = "binance"
+
+        def create_market_order(self, symbol: str, side: str, amount: float) -> Any:
+            return ORDER
+
+    trail._memory_journal.fail("disk full")
+    proxy = trail.wrap(Sync())
+    for _ in range(4):
+        assert proxy.create_market_order("MNTUSDT", "buy", 1) is ORDER
+    status = trail.status()
+    assert status.waiting == 3
+    assert status.recorded == 8
+    assert any("lost" in kind for kind in status.failures)
+    trail._memory_journal.fail(None)
+    proxy.create_market_order("MNTUSDT", "buy", 1)
+    assert trail.status().waiting == 0
+    assert len(trail.records) == 5
