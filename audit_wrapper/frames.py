@@ -52,16 +52,19 @@ class Frame:
     """One observed call, from its beginning to its end."""
 
     __slots__ = (
-        "arguments", "attempts", "call", "called_at", "evidence", "intent", "meant", "muted", "parent", "pending",
+        "arguments", "attempts", "call", "called_at", "ended", "evidence", "intent", "meant", "muted", "parent", "pending",
         "row", "seam", "story", "subject", "symbol", "token",
     )  # fmt: skip
 
-    def __init__(self, seam: Seam, row: calls.CallRow, subject: Subject, parent: Frame | None) -> None:
+    def __init__(self, seam: Seam, row: calls.CallRow, subject: Subject, around: Frame | None) -> None:
+        # what a call started in the background outlives it: it belongs to its story, and is a call of its own
+        parent = around if around is not None and not around.ended else None
         self.seam = seam
         self.row = row
         self.subject = subject
         self.parent = parent
-        self.story: Story = parent.story if parent is not None else Story(row.method, row.purpose, None)
+        self.story: Story = around.story if around is not None else Story(row.method, row.purpose, None)
+        self.ended: bool = False
         self.arguments: Mapping[str, object] = {}
         self.call: Call | None = None
         self.meant: Call | None = None

@@ -88,9 +88,9 @@ class MethodHooks:
             return None
         try:
             subject = self._subject_of(instance)
-        except Exception as problem:  # an attribute of the bot's that raises; the trade goes on
+        except Exception as problem:  # an attribute of the bot's that raises; the call is recorded by itself
             self._recorder.note_failure("observing a manager", problem)
-            return None
+            subject = HostSubject(type(instance).__name__, None, None)
         return self._recorder.begin(Seam.MANAGER, self._row, subject, args, kwargs)
 
 

@@ -109,6 +109,7 @@ class Recorder:
             action = adapter.action_of(method, path)
             row = calls.CallRow(f"{method} {path}", action or Action.OTHER)
             frame = Frame(Seam.TRANSPORT, row, subject, parent)
+            parent = frame.parent
             frame.arguments = params if isinstance(params, dict) else {}
             symbol = frame.arguments.get("symbol")
             frame.symbol = symbol if isinstance(symbol, str) else None
@@ -247,8 +248,7 @@ class Recorder:
     # -- inside
 
     def _enter(self, frame: Frame) -> None:
-        parent = frame.parent
-        if parent is None:
+        if frame.parent is None:
             self.under_way += 1
         if frame.story.position is None and frame.seam is Seam.MANAGER:
             frame.story.position = frame.opened_position
@@ -272,6 +272,7 @@ class Recorder:
             return
 
     def _end(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
+        frame.ended = True
         if frame.parent is None:
             self.under_way -= 1
         try:

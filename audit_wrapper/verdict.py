@@ -13,7 +13,14 @@ _SIGNS_OF_AN_ORDER = ("id", "orderId", "order_id", "clientOrderId", "status", "s
 
 
 def verdict(row: CallRow, result: Any) -> tuple[RecordKind, str | None]:
-    """The kind of record that the result makes, and why where it is not clear."""
+    """The kind of record that the result makes, and why where it is not clear. Total: it may be anything."""
+    try:
+        return _verdict(row, result)
+    except Exception as problem:  # an object of the bot's that does not want to be looked at
+        return RecordKind.OUTCOME_UNKNOWN, f"the result cannot be read: {type(problem).__name__}"
+
+
+def _verdict(row: CallRow, result: Any) -> tuple[RecordKind, str | None]:
     if isinstance(result, Mapping):
         if result.get("status") == "already_exists":
             return RecordKind.UNCHANGED, None
@@ -32,7 +39,9 @@ def verdict(row: CallRow, result: Any) -> tuple[RecordKind, str | None]:
         return RecordKind.OUTCOME_UNKNOWN, "the bot's own method says it failed"
     if row.action not in _SHOWS_AN_ORDER and (result is not None or row.action is Action.ACCOUNT):
         return RecordKind.ACKNOWLEDGED, None
-    if isinstance(result, list) and any(verdict(row, item)[0] is RecordKind.ACKNOWLEDGED for item in result):
+    if isinstance(result, list) and any(
+        not isinstance(item, list) and _verdict(row, item)[0] is RecordKind.ACKNOWLEDGED for item in result
+    ):
         return RecordKind.ACKNOWLEDGED, None
     order_id = getattr(result, "id", None)
     if isinstance(order_id, str | int) and not isinstance(order_id, bool):

@@ -9,7 +9,6 @@ import pickle
 import weakref
 from collections import OrderedDict, UserDict, defaultdict, namedtuple
 from collections.abc import AsyncIterable, Awaitable, Hashable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, NamedTuple
 from unittest.mock import AsyncMock, MagicMock, create_autospec
 
@@ -145,16 +144,6 @@ def test_isinstance_and_class(trail: MemoryTrail) -> None:
         assert isinstance(proxy, abstract) == isinstance(Manager(), abstract), abstract
     assert callable(proxy) == callable(Manager())
     assert callable(trail.wrap(MagicMock(spec=["create_market_order", "__call__"])))
-
-
-def test_a_proxy_is_no_context_manager_where_the_object_is_none(trail: MemoryTrail) -> None:
-    """A bot that asks first whether it may write `async with manager` gets the answer it got."""
-    manager = Manager()
-    proxy = trail.wrap(manager)
-    for abstract in (AbstractAsyncContextManager, AbstractContextManager):
-        assert isinstance(proxy, abstract) == isinstance(manager, abstract)
-    for name in ("__enter__", "__aenter__", "__len__", "__call__", "__iter__", "__await__", "__getitem__"):
-        assert hasattr(proxy, name) == hasattr(manager, name), name
 
 
 def test_hasattr_getattr_and_dir(trail: MemoryTrail) -> None:
