@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 import msgspec
@@ -18,8 +18,16 @@ from uuid_utils.compat import uuid7
 from audit_wrapper.reading import compact
 from audit_wrapper.records import Operation, PositionLink, Purpose
 
+
+class _Inside(NamedTuple):
+    """One scope inside another; held by the context, so that one scope object may be entered by several tasks."""
+
+    link: PositionLink
+    outer: _Inside | None
+
+
 _suppressed: ContextVar[bool] = ContextVar("audit_wrapper_suppressed", default=False)
-_position: ContextVar[PositionLink | None] = ContextVar("audit_wrapper_position", default=None)
+_position: ContextVar[_Inside | None] = ContextVar("audit_wrapper_position", default=None)
 _created: ContextVar[PositionLink | None] = ContextVar("audit_wrapper_created", default=None)
 
 
@@ -45,17 +53,16 @@ class PositionScope:
 
     def __init__(self, link: PositionLink) -> None:
         self._link = link
-        self._outer: list[PositionLink | None] = []
 
     def __enter__(self) -> Self:
-        self._outer.append(_position.get())
-        _position.set(self._link)
+        _position.set(_Inside(self._link, _position.get()))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _position.set(self._outer.pop())
+        inside = _position.get()
+        _position.set(inside.outer if inside is not None else None)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -100,8 +107,8 @@ def position_for(story: Story | None, exchange: str | None, symbol: str | None) 
     The latter two only where exchange and symbol agree: a link is never a guess.
     """
     scope = _position.get()
-    if scope is not None and _agree(scope, exchange, symbol):
-        return scope
+    if scope is not None and _agree(scope.link, exchange, symbol):
+        return scope.link
     for link in (story.position if story is not None else None, _created.get()):
         if link is not None and link.symbol is not None and _agree(link, exchange, symbol):
             return link

@@ -19,10 +19,14 @@ _ORDER_FIELDS = (
     "id", "clientOrderId", "client_order_id", "symbol", "side", "type", "amount", "price", "average", "filled",
     "remaining", "cost", "status", "timestamp", "reduceOnly", "triggerPrice", "stopPrice", "fee", "fees", "trades", "info",
 )  # fmt: skip
-_SECRET = r"signature|sign|api_?key|access_?key|secret|passphrase|password|token|private_?key|wallet_?address"  # noqa: S105 - names of secrets, not one
-_SECRET_NAME = re.compile(rf"(?i)^x?[-_]?({_SECRET})$")
+# names of secrets, as keys of a dict, of a JSON body, of a query, or as headers (X-BAPI-SIGN)
+_SECRET = (
+    r"(?:x-(?:[a-z]+-)?)?(?:signature|sign|api[-_]?(?:key|secret)|access[-_]?key|secret(?:[-_]?key)?|passphrase|password"  # noqa: S105
+    r"|token|private[-_]?key|listen[-_]?key|wallet[-_]?address|authorization)"
+)
 _SECRET_IN_QUERY = re.compile(rf"(?i)(?:^|(?<=&))({_SECRET})=[^&]*&?")
 _SECRET_IN_JSON = re.compile(rf'(?i)"({_SECRET})"\s*:\s*"(?:[^"\\]|\\.)*"')
+_SECRET_IN_BYTES = re.compile(_SECRET_IN_JSON.pattern.encode())
 
 
 def snapshot(value: Any) -> msgspec.Raw:
@@ -38,15 +42,8 @@ def snapshot(value: Any) -> msgspec.Raw:
 
 
 def named(arguments: Mapping[str, Any]) -> msgspec.Raw:
-    """A call's arguments as JSON, secrets removed by their names."""
-    clean: dict[str, Any] = {}
-    for name, value in arguments.items():
-        if _SECRET_NAME.match(name):
-            continue
-        if isinstance(value, dict) and any(isinstance(key, str) and _SECRET_NAME.match(key) for key in value):
-            value = {key: item for key, item in value.items() if not (isinstance(key, str) and _SECRET_NAME.match(key))}
-        clean[name] = value
-    return snapshot(clean)
+    """A call's arguments as JSON; what goes by the name of a secret is removed, however deep it is."""
+    return msgspec.Raw(_SECRET_IN_BYTES.sub(rb'"\1":"removed"', bytes(snapshot(arguments))))
 
 
 def without_secrets(body: str) -> str:
@@ -64,6 +61,8 @@ def _foreign(value: Any) -> Any:
             return value.item()
         if isinstance(value, Mapping):
             return dict(value)
+        if isinstance(value, BaseException):
+            return {"exception": type(value).__name__}
         seen = _fields(value)
     except Exception:  # an object that does not want to be looked at
         return name

@@ -179,6 +179,8 @@ class AuditTrail:
 
         def decorate(function: _F) -> _F:
             names = tuple(inspect.signature(function).parameters)
+            if names[:1] in (("self",), ("cls",)):
+                names = names[1:]  # bound by the time that it is called
             row = calls.CallRow(function.__qualname__, Action.OTHER, names, meant, composite=True)
             subject = HostSubject(function.__module__ or "?", None, self)
             return cast("_F", observed(function, _AuditedHooks(self._recorder, row, subject)))

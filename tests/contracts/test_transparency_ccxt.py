@@ -21,7 +21,7 @@ from simulated_exchange import SimulatedExchange, async_client, sync_client
 
 from audit_wrapper import calls
 from audit_wrapper.calls import CallRow
-from audit_wrapper.records import RecordKind
+from audit_wrapper.records import RecordKind, Seam
 from audit_wrapper.testing import memory_trail
 
 UNIFIED = "MNT/USDT:USDT"
@@ -164,7 +164,17 @@ async def test_both_spellings_and_references_taken_earlier_or_later_are_seen(lis
         for number, create in enumerate(references, 1):
             await create(UNIFIED, "limit", "buy", 10, 1.1)
             assert len(trail.records) == 2 * number
+            call = trail.records[-1].call
+            assert call is not None
+            assert (call.seam, call.method) == (Seam.CLIENT, "create_order")
             assert trail.orders[-1].type == "LIMIT"
+
+
+@pytest.mark.parametrize("name", ["binance", "bybit", "okx"])
+def test_the_other_spellings_are_ccxts_own(name: str) -> None:
+    client = getattr(ccxt, name)()
+    for method in calls.CLIENT:
+        assert hasattr(client, calls.camel(method)) == hasattr(client, method), method
 
 
 async def test_an_implicit_endpoint_is_seen_in_each_spelling(listed: tuple[str, Any]) -> None:

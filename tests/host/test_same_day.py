@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class Desk:
 
     async def does(self, what: str, call: Awaitable[Any]) -> Any:
         """Await the call and keep its result or its exception."""
+        await next_millisecond()
         try:
             result = await call
         except Exception as problem:
@@ -77,6 +79,13 @@ class Desk:
             return None
         self.seen.append((what, _comparable(result)))
         return result
+
+
+async def next_millisecond() -> None:
+    """ccxt sorts orders by their milliseconds: two of the same one would be cancelled in an order of chance."""
+    now = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == now:
+        await asyncio.sleep(0)
 
 
 def _told(problem: BaseException | None) -> Any:

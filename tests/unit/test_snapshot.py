@@ -94,7 +94,6 @@ class Unreadable:
         (MagicMock(), "<MagicMock>"),
         (AsyncMock(), "<AsyncMock>"),
         (print, "<builtin_function_or_method>"),
-        (ValueError("words"), {"exception": "ValueError"}),
     ],
     ids=repr,
 )
@@ -108,6 +107,10 @@ def test_a_dataclass_is_told_in_full() -> None:
     assert told["amount"] == "3.0"
     assert told["info"] == {"orderId": 1}
     assert told["timestamp"].startswith("2026-01-02T03:04:05")
+
+
+def test_an_exception_is_told_by_its_type() -> None:
+    assert b"ValueError" in bytes(snapshot(ValueError("words")))
 
 
 def test_later_changes_do_not_show() -> None:
