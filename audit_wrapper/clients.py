@@ -19,6 +19,7 @@ from audit_wrapper.frames import Frame
 from audit_wrapper.observe import Observed, observed, replaced_by
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Market, Seam
+from audit_wrapper.snapshot import is_mock
 
 _MISSING = object()
 
@@ -102,7 +103,7 @@ class InstrumentedClient:
             ) from None
 
     def _observe(self) -> None:
-        if not hasattr(type(self.client), "__copy__") and type(self.client).__module__ != "unittest.mock":
+        if not hasattr(type(self.client), "__copy__") and not is_mock(self.client):
             # found on the instance by copy and pickle: what is put on one client must not come along to another
             self.client.__getstate__ = self._state
         for row in calls.CLIENT.values():
@@ -148,7 +149,7 @@ class InstrumentedClient:
                 continue
             delattr(self.client, name)
             function = put.__wrapped__  # a mock makes its children once; give the same one back
-            if not hasattr(type(self.client), name) and type(function).__module__ == "unittest.mock":
+            if not hasattr(type(self.client), name) and is_mock(function):
                 setattr(self.client, name, function)
         self._installed.clear()
 

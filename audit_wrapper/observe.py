@@ -109,10 +109,14 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
             raise
         if inspect.iscoroutine(result):
             _told(hooks, "leave", frame)
-            return _named(_finish(_Inner(result), hooks, frame), wrapped)
+            inner = _Inner(result, lambda: _told(hooks, "raised", frame, NeverRan()))
+            return _named(_finish(inner, hooks, frame), wrapped)
         if isinstance(result, asyncio.Future):
             _told(hooks, "leave", frame)
-            result.add_done_callback(lambda done: _settle(done, hooks, frame))
+            if result.done():
+                _settle(result, hooks, frame)
+            else:
+                result.add_done_callback(lambda done: _settle(done, hooks, frame))
             return result
         _told(hooks, "returned", frame, result)
         return result
@@ -120,13 +124,18 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
     return call
 
 
+class NeverRan(Exception):
+    """What hooks are told of a call that handed out a coroutine which was dropped before it ran; nobody else sees it."""
+
+
 class _Inner:
     """The bot's own coroutine. Dropped before it ran it is closed, so that only the outer one "was never awaited"."""
 
-    __slots__ = ("coroutine",)
+    __slots__ = ("coroutine", "dropped")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], dropped: Callable[[], None] | None = None) -> None:
         self.coroutine: Coroutine[Any, Any, Any] | None = coroutine
+        self.dropped = dropped
 
     def begin(self) -> Coroutine[Any, Any, Any]:
         coroutine, self.coroutine = self.coroutine, None
@@ -136,6 +145,8 @@ class _Inner:
     def __del__(self) -> None:
         if self.coroutine is not None:
             self.coroutine.close()
+            if self.dropped is not None:
+                self.dropped()
 
 
 async def _drive(inner: _Inner, hooks: Hooks, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -20,6 +20,7 @@ from audit_wrapper.frames import Frame, opening_side
 from audit_wrapper.observe import observed
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Market, PositionLink, Seam
+from audit_wrapper.snapshot import is_mock
 
 CLIENT_ATTRIBUTES = ("exchange", "client", "exchange_client")
 _DONE = frozenset({"closed", "failed", "rolled_back", "canceled"})
@@ -181,7 +182,7 @@ class RepositoryHooks:
 
 def client_of(host: Any) -> Any:
     """The client inside a manager, or None where there is none that could be observed."""
-    if type(host).__module__ == "unittest.mock":
+    if is_mock(host):
         return None  # a mock makes up whatever it is asked for
     for name in CLIENT_ATTRIBUTES:
         candidate = getattr(host, name, None)

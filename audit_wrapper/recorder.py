@@ -25,6 +25,7 @@ from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.outcomes import failure_of, judge, judge_answer
 from audit_wrapper.failures import Failures
 from audit_wrapper.frames import Attempt, Frame, Subject, now
+from audit_wrapper.observe import NeverRan
 from audit_wrapper.outbox import Appends, Outbox
 from audit_wrapper.reading import asked
 from audit_wrapper.records import (
@@ -389,8 +390,10 @@ class Recorder:
             failure = msgspec.structs.replace(
                 failure, code=judged.code, message=judged.words if judged.words else failure.message
             )
-            if sent is None and frame.seam is Seam.MANAGER and type(problem) is ValueError:
-                kind = RecordKind.NOT_SENT  # HOST.md: an unknown symbol, before anything is sent
+            if isinstance(problem, NeverRan):
+                kind, reason = RecordKind.NOT_SENT, "its coroutine was never awaited"
+            elif sent is None and frame.seam is Seam.MANAGER and type(problem) is ValueError:
+                kind = RecordKind.NOT_SENT  # a manager's word for an unknown symbol, before anything is sent
         elif sent:
             kind = RecordKind.ACKNOWLEDGED  # the client judged the answer; an error would have been raised
             if intent.action is Action.PLACE and isinstance(result, dict) and result.get("id", "") is None:

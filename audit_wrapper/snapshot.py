@@ -72,13 +72,14 @@ def _foreign(value: Any) -> Any:
 def _fields(value: Any) -> dict[str, Any]:
     own = getattr(value, "__dict__", None)
     if isinstance(own, dict):
-        return {n: own[n] for n in _ORDER_FIELDS if n in own and not _is_mock(own[n])}
+        return {n: own[n] for n in _ORDER_FIELDS if n in own and not is_mock(own[n])}
     slots = getattr(type(value), "__slots__", ())
     return {n: getattr(value, n) for n in _ORDER_FIELDS if n in slots and hasattr(value, n)}
 
 
-def _is_mock(value: Any) -> bool:
-    return any(cls.__module__ == "unittest.mock" for cls in type(value).__mro__)
+def is_mock(value: Any) -> bool:
+    """Whether it makes up whatever it is asked for (the standard library's mock, or its backport)."""
+    return any(cls.__module__ in ("unittest.mock", "mock.mock") for cls in type(value).__mro__)
 
 
 def _walk(value: Any, depth: int) -> Any:

@@ -607,3 +607,20 @@ async def test_tasks_do_not_see_each_others_calls(trail: MemoryTrail) -> None:
     assert [r.call.method for r in trail.records if r.call] == [
         "create_market_order", "create_limit_order", "create_limit_order", "create_market_order",
     ]  # fmt: skip
+
+
+def test_a_coroutine_that_was_handed_out_and_dropped_is_not_under_way_for_ever(trail: MemoryTrail) -> None:
+    """Nothing is asked of an exchange while a call is open; one that nobody awaits must not stop that for good."""
+
+    class HandsOut:
+        name = "binance"
+
+        async def later(self) -> Any:
+            return ORDER
+
+        def create_market_order(self, symbol: str, side: str, amount: float) -> Any:
+            return self.later()
+
+    trail.wrap(HandsOut()).create_market_order("MNTUSDT", "buy", 1).close()
+    gc.collect()
+    assert trail._recorder.under_way == 0
