@@ -13,6 +13,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from audit_wrapper import routing
+from audit_wrapper.exchanges.numbers import total as exact_sum
 from audit_wrapper.fold import RESTING_TYPES, Event, Fold
 from audit_wrapper.reading import compact
 from audit_wrapper.records import Fee, FeeStatus, OrderStatus, Purpose
@@ -121,12 +122,12 @@ class _Rows:
     def _executed(self) -> tuple[Decimal | None, Decimal | None]:
         filled, average = self.fold.known.filled_quantity, self.fold.known.average_price
         whole = [f for f in self.fold.fills.values() if f.price is not None and f.quantity is not None]
-        total = sum((f.quantity for f in whole if f.quantity is not None), Decimal(0))
+        total = exact_sum([f.quantity for f in whole if f.quantity is not None])
         if total and (filled is None or total >= filled):
             filled = total
             # the exchange's own average is rounded to its tick; the fills are exact
-            with localcontext(prec=50):
-                value = sum((f.price * f.quantity for f in whole if f.price and f.quantity), Decimal(0))
+            with localcontext(prec=200):
+                value = exact_sum([f.price * f.quantity for f in whole if f.price and f.quantity])
                 average = _plain(value / total)
         if filled is None and self._resting_untouched():
             filled = Decimal(0)
@@ -166,13 +167,12 @@ class _Rows:
         if any(amount is None for amount in amounts):
             return Fee(status=FeeStatus.PENDING)
         status_of_all = next((f.status for f in fees if f.status is not FeeStatus.REPORTED), FeeStatus.REPORTED)
-        with localcontext(prec=60):
-            amount = sum((a for a in amounts if a is not None), Decimal(0))
+        amount = exact_sum([a for a in amounts if a is not None])
         return Fee(amount=amount, currency=currencies.pop(), status=status_of_all)
 
     def _fees_of_fills(self, filled: Decimal) -> tuple[Fee, ...]:
         # a sum over some of the fills is not the order's fee
-        total = sum((f.quantity for f in self.fold.fills.values() if f.quantity is not None), Decimal(0))
+        total = exact_sum([f.quantity for f in self.fold.fills.values() if f.quantity is not None])
         fees = tuple(f.fee for f in self.fold.fills.values())
         return fees if fees and total >= filled and all(f.amount is not None for f in fees) else ()
 
@@ -252,7 +252,9 @@ class _Rows:
 
 
 def _plain(value: Decimal) -> Decimal:
-    """A quotient without the zeros that division leaves, to 18 decimals where it does not end."""
-    rounded = value.quantize(Decimal(1).scaleb(-18)) if -value.as_tuple().exponent > 18 else value  # type: ignore[operator]
+    """A quotient without the zeros that division leaves. One that does not end: 18 decimals, and 28 digits at least."""
+    finest = min(-18, value.adjusted() - 27)
+    exponent = value.as_tuple().exponent
+    rounded = value.quantize(Decimal(1).scaleb(finest)) if isinstance(exponent, int) and exponent < finest else value
     whole = rounded.normalize()
     return whole.quantize(Decimal(1)) if whole == whole.to_integral() else whole

@@ -19,6 +19,7 @@ import msgspec
 from audit_wrapper import codec
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.exchanges import adapter_for, asking
+from audit_wrapper.exchanges.numbers import total
 from audit_wrapper.failures import Failures
 from audit_wrapper.reading import answered
 from audit_wrapper.recorder import Recorder
@@ -228,7 +229,7 @@ def _question(record: Record) -> Question | None:
 def _is_complete(adapter: Any, order: Mapping[str, Any], trades: list[Mapping[str, Any]]) -> bool:
     """Whether asking again can tell nothing more about what was executed up to now."""
     state = adapter.order_state(order)
-    executed = sum(fill.quantity or 0 for fill in map(adapter.fill, trades))
+    executed = total([fill.quantity for fill in map(adapter.fill, trades) if fill.quantity is not None])
     if adapter.child_order_id(order) is not None:  # a conditional order that fired: its child's fills tell
         return state.quantity is not None and executed >= state.quantity
     if state.filled_quantity:

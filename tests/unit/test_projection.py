@@ -60,6 +60,21 @@ def test_fills_tell_the_exact_average_and_the_fee() -> None:
     assert (row.fee, row.fee_currency, row.fee_status) == (Decimal("0.02"), "USDT", "reported")
 
 
+def test_an_average_that_does_not_end_keeps_its_digits_however_small_the_price() -> None:
+    t = Trading()
+    t.took(t.place(), status="FILLED", executed="10")
+    t.seen("1", "10", "FILLED", (("0.000000000001", "3"), ("0.000000000002", "4")) + (("0.000000000003", "3"),))
+    assert only(t).average_price == Decimal("2E-12")
+    t = Trading()
+    t.took(t.place(), status="FILLED", executed="10")
+    t.seen("1", "9", "FILLED", (("0.000000000001", "3"), ("0.000000000002", "4"), ("0.000000000004", "3")))
+    assert only(t).average_price == Decimal("2.3E-12")
+    t = Trading()
+    t.took(t.place(), status="FILLED", executed="3")
+    t.seen("1", "3", "FILLED", (("0.000000000001", "1"), ("0.000000000002", "2")))
+    assert only(t).average_price == Decimal("1.666666666666666666666666667E-12")
+
+
 def test_the_fee_of_some_of_the_fills_is_not_the_fee_of_the_order() -> None:
     t = Trading()
     t.took(t.place(), status="FILLED", executed="10")
