@@ -66,11 +66,6 @@ def mentions(record: Record) -> tuple[Mention, ...]:
     return ()
 
 
-def aliases_of(record: Record) -> tuple[Alias, ...]:
-    """Every alias to look up before the record can be routed."""
-    return tuple(alias for mention in mentions(record) for alias in mention.aliases)
-
-
 def scope_of(record: Record) -> str | None:
     """Where a record changes orders it does not name (a cancel-all, a stop set on a position): their common scope."""
     if record.kind is not RecordKind.ACKNOWLEDGED or record.action not in (Action.CANCEL_ALL, Action.SET_STOPS):
@@ -104,9 +99,13 @@ class Index:
         for alias, key in (known or {}).items():
             self._remember(alias, key)
 
-    def route(self, record: Record) -> tuple[Route, ...]:
-        """The orders the record belongs to; learns its aliases and merges what they prove to be one."""
-        return tuple(Route(self._key_of(mention, record), mention.part) for mention in mentions(record))
+    def route(self, record: Record, spoken_of: Iterable[Mention] | None = None) -> tuple[Route, ...]:
+        """The orders the record belongs to; learns its aliases and merges what they prove to be one.
+
+        spoken_of: `mentions(record)`, where they are at hand.
+        """
+        found = mentions(record) if spoken_of is None else spoken_of
+        return tuple(Route(self._key_of(mention, record), mention.part) for mention in found)
 
     def current(self, key: UUID) -> UUID:
         """The key an order goes by now, after merges."""

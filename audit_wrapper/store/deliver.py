@@ -45,14 +45,19 @@ class Arrival(NamedTuple):
     stream: UUID
     seq: int
     record: Record
-    aliases: tuple[routing.Alias, ...]
+    mentions: tuple[routing.Mention, ...]
     scope: str | None
 
     @classmethod
     def of(cls, stream: UUID, seq: int, record: Record) -> "Arrival":
         """Read the record. Raises InvalidRow where that fails."""
         with _pure(f"read record {seq} of stream {stream}"):
-            return cls(stream, seq, record, routing.aliases_of(record), routing.scope_of(record))
+            return cls(stream, seq, record, routing.mentions(record), routing.scope_of(record))
+
+    @property
+    def aliases(self) -> tuple[routing.Alias, ...]:
+        """Every alias to look up before the record can be routed."""
+        return tuple(alias for mention in self.mentions for alias in mention.aliases)
 
 
 async def deliver(
@@ -153,7 +158,7 @@ async def route(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> s
     routed: list[tuple[UUID, Arrival, str]] = []
     for arrival in arrivals:
         with _pure(f"find the orders of record {arrival.seq} of stream {arrival.stream}"):
-            routed += [(r.order_key, arrival, r.part) for r in index.route(arrival.record)]
+            routed += [(r.order_key, arrival, r.part) for r in index.route(arrival.record, arrival.mentions)]
     if index.merged:
         await _merge(con, sql, {loser: index.current(loser) for loser in index.merged})
     if index.learned:

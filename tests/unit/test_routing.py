@@ -6,7 +6,7 @@ import msgspec
 from trading import Trading
 
 from audit_wrapper.records import Market, RecordKind
-from audit_wrapper.routing import Alias, Index, aliases_of, mentions, same_symbol, scope_of
+from audit_wrapper.routing import Alias, Index, mentions, same_symbol, scope_of
 
 
 def test_an_outcome_belongs_to_the_order_of_its_intent() -> None:
@@ -68,7 +68,7 @@ def test_an_id_quoted_by_an_error_is_no_proof() -> None:
     t = Trading()
     intent = t.place()
     refused = t.answer(intent, RecordKind.REJECTED, result={"id": "9", "info": {"orderId": "9"}})
-    assert {alias.kind for alias in aliases_of(refused)} == {"intent"}
+    assert {alias.kind for mention in mentions(refused) for alias in mention.aliases} == {"intent"}
 
 
 def test_a_report_and_an_unattributed_write_speak_of_no_order() -> None:
