@@ -13,7 +13,7 @@ from uuid import UUID
 from audit_wrapper import routing
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked, Stop
-from audit_wrapper.reading import answered, asked
+from audit_wrapper.reading import answered, asked, refusal
 from audit_wrapper.records import (
     Action,
     Fee,
@@ -78,6 +78,7 @@ class Fold:
         self.updated_at: datetime | None = None
         self.executed_at: datetime | None = None
         self.sent = False
+        self.crossing = False  # a cancel was confirmed without a word of what had been filled before
         self.symbol: str | None = None
         self.market_symbol: tuple[str | None, str | None] = (None, None)
 
@@ -111,6 +112,7 @@ class Fold:
         if record.action is Action.CANCEL_ALL:
             if self._covered_by(one):
                 self._move(OrderStatus.CANCELED, "canceled with all others of its symbol")
+                self.crossing = True
                 self._times(record)
         elif self.stop is not None:
             self._superseded(record, one)
@@ -128,6 +130,10 @@ class Fold:
                 self._move(OrderStatus.UNKNOWN, "sent, and no answer recorded yet")
             case RecordKind.ACKNOWLEDGED:
                 self.sent = True
+                refused = refusal(record, index) if len(orders) > 1 else None
+                if refused is not None:
+                    self._move(OrderStatus.REJECTED, refused)
+                    return
                 state = answered(record, index if len(orders) > 1 else None)
                 self.reason = None
                 self._move(OrderStatus.NEW, None)
@@ -135,6 +141,8 @@ class Fold:
                     state is not None and part == "stop_loss" and record.request is None
                 ):
                     self._answered(state, record)
+            case RecordKind.REJECTED if part in _STOP_TYPES and one.action is not Action.SET_STOPS:
+                self.status = None  # it was to be attached to an order that the exchange refused
             case RecordKind.REJECTED:
                 self.sent = True
                 self._move(OrderStatus.REJECTED, _words(record))
@@ -151,6 +159,8 @@ class Fold:
         one = orders[index] if index < len(orders) else orders[0]
         self._know(OrderState(exchange_order_id=one.state.exchange_order_id, symbol=one.state.symbol))
         if record.kind is not RecordKind.ACKNOWLEDGED:
+            return
+        if len(orders) > 1 and refusal(record, index) is not None:
             return
         state = answered(record, index if len(orders) > 1 else None)
         self.sent = True
@@ -171,6 +181,7 @@ class Fold:
         if state is None or state.order_status in (None, OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED):
             # the exchange confirmed the cancel and did not say more (Bybit answers with the id alone)
             self._move(OrderStatus.CANCELED, None)
+            self.crossing = True
 
     def _seen(self, record: Record) -> None:
         if not isinstance(record.result, dict):
@@ -218,6 +229,7 @@ class Fold:
         if state.fees:
             self.fees = state.fees
         if state.order_status is not None:
+            self.crossing = False
             self._move(state.order_status, None)
         if state.filled_quantity:
             self.executed_at = state.exchange_at or record.answered_at or self.executed_at

@@ -156,7 +156,8 @@ class _Rows:
             done_without = status in (OrderStatus.REJECTED,)
             return Fee(status=FeeStatus.NONE_DUE if done_without else FeeStatus.PENDING)
         if filled == 0:
-            return Fee(status=FeeStatus.NONE_DUE)
+            unsure = self.fold.crossing and not self._resting_untouched()
+            return Fee(status=FeeStatus.PENDING if unsure else FeeStatus.NONE_DUE)
         fees = self._fees_of_fills(filled) or self.fold.fees
         if not fees:
             return Fee(status=FeeStatus.MISSING if self.fold.fee_asked and self.fold.fills else FeeStatus.PENDING)

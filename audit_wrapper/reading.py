@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 
 from audit_wrapper import calls
+from audit_wrapper.codec import exact_json
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked
 from audit_wrapper.exchanges.numbers import decimal_of, positive_of
-from audit_wrapper.records import Action, Call, OrderState, Record, Seam
+from audit_wrapper.exchanges.outcomes import judge_answer
+from audit_wrapper.records import Action, Call, OrderState, Record, RecordKind, Seam
 
 _TRIGGER_NAMES = ("triggerPrice", "stopPrice", "stop_price", "stopLossPrice", "takeProfitPrice", "new_sl_price")
 
@@ -24,31 +26,71 @@ _TRIGGER_NAMES = ("triggerPrice", "stopPrice", "stop_price", "stopLossPrice", "t
 def asked(record: Record) -> tuple[Asked, ...]:
     """What the record's call asked for: one entry, or one for each order of a batch."""
     adapter = adapter_for(record.exchange or "")
+    sent = adapter.read_request(record.request) if record.request is not None else None
+    parts = sent.parts if sent is not None else ()
     outer = _of_call(record.meant, record) if record.meant is not None else None
     if record.call is not None and record.call.seam is not Seam.TRANSPORT:
         batch = _of_batch(record)
+        if batch and len(parts) == len(batch):
+            return tuple(_over(part, one) for part, one in zip(parts, batch, strict=True))
         if batch:
             return batch
         outer = _over(_of_call(record.call, record), outer)
-    sent = adapter.read_request(record.request) if record.request is not None else None
     if sent is not None:
-        return sent.parts or (_over(sent, outer),)
+        return parts or (_over(sent, outer),)
     return (outer if outer is not None else Asked(action=record.action),)
 
 
 def answered(record: Record, position: int | None = None) -> OrderState | None:
-    """The order as the record's answer shows it, or None where the answer shows no order."""
-    adapter = adapter_for(record.exchange or "")
+    """The order as the record's answer shows it, or None where the answer shows no order.
+
+    position: which order of a batch.
+    """
+    shown = answer(record, position)
+    return adapter_for(record.exchange or "").order_state(shown, record.market) if shown is not None else None
+
+
+def answer(record: Record, position: int | None = None) -> Mapping[str, Any] | None:
+    """The part of the record's answer that shows the order, with the digits of the answer's own text."""
+    text = record.response.text if record.response is not None and record.failure is None else None
     result = record.result
     if position is not None:
-        result = result[position] if isinstance(result, list) and position < len(result) else None
+        # ccxt sorts the orders of a batch by time; the exchange's own list is in the order of the request
+        listed = _listed(_parsed(text)) if text else []
+        if not listed and isinstance(result, list):
+            listed = result
+        result = listed[position] if position < len(listed) else None
     elif isinstance(result, list):
         result = result[0] if len(result) == 1 else None
-    if result is None and record.response is not None and record.response.text and record.failure is None:
-        result = _parsed(record.response.text)
-    if not isinstance(result, Mapping):
+    elif result is None and text:
+        result = _parsed(text)
+    return _exact(_unwrapped(result), record) if isinstance(result, Mapping) else None
+
+
+def refusal(record: Record, position: int) -> str | None:
+    """The exchange's code and words, where it took a batch and refused this order of it."""
+    shown = answer(record, position)
+    judged = judge_answer(shown, record.exchange) if shown is not None and "info" not in shown else None
+    if judged is None or judged.kind is not RecordKind.REJECTED:
         return None
-    return adapter.order_state(_exact(_unwrapped(result), record), record.market)
+    return f"{judged.code}: {judged.words}"
+
+
+def _listed(parsed: Any) -> list[Any]:
+    """The answers to the orders of a batch, in the order of the request."""
+    if isinstance(parsed, list):
+        return parsed
+    if not isinstance(parsed, Mapping):
+        return []
+    result = parsed.get("result")
+    listed = result.get("list") if isinstance(result, Mapping) else None
+    if isinstance(listed, list):  # Bybit tells what came of each in a list beside it
+        further = parsed.get("retExtInfo")
+        more = further.get("list") if isinstance(further, Mapping) else None
+        extra = more if isinstance(more, list) and len(more) == len(listed) else [{}] * len(listed)
+        return [{**one, **also} for one, also in zip(listed, extra, strict=True)]
+    data = parsed.get("data")
+    return data if isinstance(data, list) else []
 
 
 def compact(symbol: str | None) -> str | None:
@@ -67,6 +109,8 @@ def _over(strong: Asked, weak: Asked | None) -> Asked:
     state.update(
         {name: value for name, value in msgspec.structs.asdict(strong.state).items() if value not in (None, ())}
     )
+    if weak.state.symbol is not None and "/" in weak.state.symbol:
+        state["symbol"] = weak.state.symbol  # ccxt's spelling says more than the exchange's
     return msgspec.structs.replace(strong, state=OrderState(**state))
 
 
@@ -156,8 +200,6 @@ def _exact(result: Mapping[str, Any], record: Record) -> Mapping[str, Any]:
 
 
 def _parsed(text: str) -> Any:
-    from audit_wrapper.codec import exact_json
-
     try:
         return exact_json(text)
     except (msgspec.MsgspecError, ValueError):

@@ -13,7 +13,7 @@ from uuid import UUID, uuid3, uuid5
 
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked
-from audit_wrapper.reading import answered, asked, compact
+from audit_wrapper.reading import answer, answered, asked, compact
 from audit_wrapper.records import Action, OrderState, Record, RecordKind
 
 _EXTERNAL = UUID("6f1d1c1e-6a5b-5d0c-9f43-9c2f8a7d7a11")  # namespace of orders first met by an id that others made
@@ -28,8 +28,8 @@ LINK = "link"  # the order that a position's row names as its entry
 class Alias(NamedTuple):
     """One name of an order. `kind`: "order" (exchange order id), "algo" (conditional order id) or "intent".
 
-    `symbol` is the unified one where known, else as the exchange spells it; "" where nobody said, and for intents,
-    whose ids are unique by themselves.
+    `symbol` is the unified one where known, else as the exchange spells it; "" where nobody said, and for intents and
+    conditional orders, whose ids are unique by themselves.
     """
 
     exchange: str
@@ -165,17 +165,15 @@ def _spoken_of(record: Record) -> tuple[Mention, ...]:
             found += _target(record, one, TARGET + suffix)
             continue
         if one.action is not Action.SET_STOPS:
-            state = answered(record, position)
-            found.append(Mention((_intent(record, PLACED + suffix), *_ids(record, one, state)), PLACED + suffix))
+            found.append(Mention((_intent(record, PLACED + suffix), *_ids(record, one, position)), PLACED + suffix))
         found += [Mention((_intent(record, s.kind),), s.kind) for s in one.stops if not s.removed]
         if one.action is Action.SET_STOPS and not one.stops:
             # a manager whose requests cannot be seen: its own call is the stop
-            state = answered(record)
-            found.append(Mention((_intent(record, "stop_loss"), *_ids(record, one, state)), "stop_loss"))
+            found.append(Mention((_intent(record, "stop_loss"), *_ids(record, one, None)), "stop_loss"))
     for old in record.replaces:
         symbol = _symbol(record, orders[0].state)
         kind, _, value = old.partition(":")
-        found.append(Mention((Alias(record.exchange or "", record.account, symbol, kind, value),), REPLACED))
+        found.append(Mention((_named(record, symbol, kind, value),), REPLACED))
     return tuple(found)
 
 
@@ -184,7 +182,7 @@ def _target(record: Record, one: Asked, part: str) -> tuple[Mention, ...]:
     if value is None:
         return ()
     symbol = _symbol(record, one.state)
-    return (Mention((Alias(record.exchange or "", record.account, symbol, one.id_kind, value),), part),)
+    return (Mention((_named(record, symbol, one.id_kind, value),), part),)
 
 
 def _seen(record: Record) -> tuple[Mention, ...]:
@@ -195,7 +193,7 @@ def _seen(record: Record) -> tuple[Mention, ...]:
     if not isinstance(value, str):
         return ()
     symbol = _symbol(record, OrderState(symbol=record.call.arguments.get("symbol")))
-    return (Mention((Alias(record.exchange or "", record.account, symbol, str(kind), value),), SEEN),)
+    return (Mention((_named(record, symbol, str(kind), value),), SEEN),)
 
 
 def _linked(record: Record) -> tuple[Mention, ...]:
@@ -207,13 +205,19 @@ def _linked(record: Record) -> tuple[Mention, ...]:
     return (Mention((alias,), LINK),)
 
 
-def _ids(record: Record, one: Asked, state: OrderState | None) -> tuple[Alias, ...]:
+def _ids(record: Record, one: Asked, position: int | None) -> tuple[Alias, ...]:
     # an id is proof of the order only in an answer that took it; an error may quote another order's
-    if state is None or state.exchange_order_id is None or record.kind is not RecordKind.ACKNOWLEDGED:
+    shown = answer(record, position) if record.kind is RecordKind.ACKNOWLEDGED else None
+    state = answered(record, position) if shown is not None else None
+    if shown is None or state is None or state.exchange_order_id is None:
         return ()
-    kind = adapter_for(record.exchange or "").order_id_kind(record.result)
-    symbol = _symbol(record, one.state) or (state.symbol or "")
-    return (Alias(record.exchange or "", record.account, symbol, kind, state.exchange_order_id),)
+    kind = adapter_for(record.exchange or "").order_id_kind(shown)
+    return (_named(record, _symbol(record, one.state) or (state.symbol or ""), kind, state.exchange_order_id),)
+
+
+def _named(record: Record, symbol: str, kind: str, value: str) -> Alias:
+    # Binance numbers its conditional orders over all symbols, and takes them back whatever symbol is named
+    return Alias(record.exchange or "", record.account, "" if kind == "algo" else symbol, kind, value)
 
 
 def _intent(record: Record, part: str) -> Alias:
