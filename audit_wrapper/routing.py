@@ -162,7 +162,7 @@ def _spoken_of(record: Record) -> tuple[Mention, ...]:
         suffix = f".{index}" if index else ""
         position = index if len(orders) > 1 else None
         if one.action in (Action.CANCEL, Action.AMEND):
-            found += _target(record, one, TARGET + suffix)
+            found += _target(record, one, TARGET + suffix, position)
             continue
         if one.action is not Action.SET_STOPS:
             found.append(Mention((_intent(record, PLACED + suffix), *_ids(record, one, position)), PLACED + suffix))
@@ -177,12 +177,12 @@ def _spoken_of(record: Record) -> tuple[Mention, ...]:
     return tuple(found)
 
 
-def _target(record: Record, one: Asked, part: str) -> tuple[Mention, ...]:
+def _target(record: Record, one: Asked, part: str, position: int | None) -> tuple[Mention, ...]:
     value = one.state.exchange_order_id
     if value is None:
-        return ()
-    symbol = _symbol(record, one.state)
-    return (Mention((_named(record, symbol, one.id_kind, value),), part),)
+        # named by its client order id: the answer says which one that was
+        return tuple(Mention((alias,), part) for alias in _ids(record, one, position))
+    return (Mention((_named(record, _symbol(record, one.state), one.id_kind, value),), part),)
 
 
 def _seen(record: Record) -> tuple[Mention, ...]:

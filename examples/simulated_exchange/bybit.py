@@ -6,6 +6,7 @@ leaves open is marked [?]; one that was read but never seen on the live exchange
 
 from __future__ import annotations
 
+import contextlib
 import random
 import uuid
 from collections.abc import Callable
@@ -122,7 +123,9 @@ class Bybit(BybitStops):
         wanted = order.details.get("attach")
         if wanted and order.filled_quantity:
             order.details["attach"] = None
-            self.attach(order.instrument, wanted)
+            # what the order was checked for may no longer fit the position that it became a part of
+            with contextlib.suppress(Refusal):
+                self.attach(order.instrument, wanted)
         for stop in self.stops_of(order.instrument):
             reducible = self.reducible(stop)
             if not reducible:
@@ -192,6 +195,15 @@ class Bybit(BybitStops):
         order.details["quote_quantity"] = order.quantity
         order.quantity = (order.quantity / price // item.step) * item.step
 
+    def _check_attached(self, order: Order, base_price: Decimal) -> None:
+        """Stops that come with an entry are looked at before it is taken: a wrong one refuses the whole order."""
+        for name, value in (order.details.get("attach") or {}).items():
+            price = number({name: value}, name, ZERO)
+            if price and (price < base_price) != (order.side == "buy") ^ (name == "takeProfit"):
+                word = "lower" if (order.side == "buy") ^ (name == "takeProfit") else "higher"
+                words = f"{name} {price} set for {order.side} position should be {word} than base_price {base_price}"
+                raise Refusal(10001, words, order)
+
     def _check(self, order: Order) -> None:
         item = order.instrument
         if order.quantity <= 0 or order.quantity % item.step or order.quantity > item.max_quantity:
@@ -212,6 +224,7 @@ class Bybit(BybitStops):
             if item.category == "spot":
                 raise Refusal(170140, "Order value exceeded lower limit.", order)
             raise Refusal(110094, "Order does not meet minimum order value 5USDT", order)
+        self._check_attached(order, order.limit_price or market)
         if order.trigger_price is not None and item.category == "linear":
             if order.trigger_direction == 1 and order.trigger_price <= market:
                 raise Refusal(110092, "expect Rising, but trigger_price[...] <= current[...]", order)

@@ -101,3 +101,20 @@ def test_an_alias_without_a_symbol_finds_the_order_of_that_id() -> None:
     seen = t.seen("1", "0", "NEW")
     call = msgspec.structs.replace(seen.call, arguments={"id": "1"})
     assert Index(known).route(msgspec.structs.replace(seen, call=call, market=None))[0].order_key == intent.record_id
+
+
+def test_a_cancel_by_client_order_id_finds_its_order_by_the_answer() -> None:
+    t = Trading()
+    intent = t.place()
+    cancel = t.cancel("1")
+    by_name = msgspec.structs.replace(
+        cancel,
+        call=msgspec.structs.replace(cancel.call, arguments={"symbol": "MNT/USDT:USDT"}),
+        request=msgspec.structs.replace(cancel.request, params="symbol=MNTUSDT&origClientOrderId=mine"),
+    )
+    index = Index()
+    index.route(intent)
+    index.route(t.took(intent, "1"))
+    assert index.route(by_name) == ()
+    answer = t.answer(by_name, result={"id": "1", "info": {"orderId": "1", "status": "CANCELED", "executedQty": "0"}})
+    assert [route.order_key for route in index.route(answer)] == [intent.record_id]
