@@ -112,7 +112,7 @@ class InstrumentedClient:
                 self._replace(name, hooks)
         if self.subject.transport:
             self._replace("request", _RequestHooks(self._recorder, self.subject))
-            self._replace("fetch", _FetchHooks(self._recorder))
+            self._replace("fetch", _FetchHooks(self._recorder, self.subject))
             self._replace("on_rest_response", _AnswerHooks(self._recorder))
         else:
             for row in calls.IMPLICIT.values():
@@ -177,21 +177,18 @@ class _RequestHooks:
 
 
 class _FetchHooks:
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self.raised = recorder.attempt_failed
+    def __init__(self, recorder: Recorder, subject: ClientSubject) -> None:
+        self._recorder, self._subject = recorder, subject
+        self.returned, self.raised = recorder.attempt_returned, recorder.attempt_failed
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        url, method, body = _taken(
-            args, kwargs, ("url", "method", "headers", "body"), (None, "GET", None, None), skip=2
-        )
-        return self._recorder.attempt(url, method, body)
+        names, defaults = ("url", "method", "headers", "body"), (None, "GET", None, None)
+        url, method, _, body = _taken(args, kwargs, names, defaults)
+        return self._recorder.attempt(self._subject, url, method, body)
 
     def leave(self, frame: Any) -> None: ...
 
     def resume(self, frame: Any) -> None: ...
-
-    def returned(self, frame: Any, result: Any) -> None: ...
 
 
 class _AnswerHooks:
@@ -215,17 +212,12 @@ class _AnswerHooks:
 
 
 def _taken(
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    names: tuple[str, ...],
-    defaults: tuple[Any, ...],
-    skip: int | None = None,
+    args: tuple[Any, ...], kwargs: dict[str, Any], names: tuple[str, ...], defaults: tuple[Any, ...]
 ) -> tuple[Any, ...]:
-    found = tuple(
+    return tuple(
         args[i] if i < len(args) else kwargs.get(name, default)
         for i, (name, default) in enumerate(zip(names, defaults, strict=True))
     )
-    return found if skip is None else found[:skip] + found[skip + 1 :]
 
 
 def _market(entry: dict[str, Any]) -> Market:

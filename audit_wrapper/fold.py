@@ -13,7 +13,7 @@ from uuid import UUID
 from audit_wrapper import routing
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked, Stop
-from audit_wrapper.reading import answered, asked, refusal
+from audit_wrapper.reading import answered, asked, canceled_ids, refusal
 from audit_wrapper.records import (
     Action,
     Fee,
@@ -79,6 +79,9 @@ class Fold:
         self.executed_at: datetime | None = None
         self.sent = False
         self.crossing = False  # a cancel was confirmed without a word of what had been filled before
+        self.inferred = False  # that it is canceled follows from a cancel-all that did not name it
+        self.taken: Event | None = None  # the answer that took it
+        self.last_word: Event | None = None  # the last answer that said how it stands
         self.symbol: str | None = None
         self.market_symbol: tuple[str | None, str | None] = (None, None)
 
@@ -93,29 +96,38 @@ class Fold:
         if part.startswith(routing.PLACED) or part in _STOP_TYPES:
             self._placed(event)
         elif part.startswith(routing.TARGET):
-            self._targeted(record, _position(part))
+            self._targeted(event, _position(part))
         elif part == routing.REPLACED:
-            if record.kind is RecordKind.ACKNOWLEDGED:
+            stops = self.known.type in RESTING_TYPES and asked(record)[0].state.type in RESTING_TYPES
+            if record.kind is RecordKind.ACKNOWLEDGED and stops:
                 self.replaced_by = record.intent_id
         elif part == routing.SEEN:
-            self._seen(record)
+            self._seen(event)
 
     def take_scope(self, event: Event) -> None:
+        """A record that changes the orders of its scope without naming them: what it did to this one is inferred."""
         record = event.record
-        if self.placed_at is None or event.stream != self.placed_at[0] or event.seq <= self.placed_at[1]:
+        if self.taken is None or event.stream != self.taken.stream or event.seq <= self.taken.seq:
             return
         if self.status not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED):
             return
         if self.placed is not None and record.intent_id == (self.placed.intent_id or self.placed.record_id):
             return  # its own making
+        if self.last_word is not None and self.last_word.stream == event.stream and self.last_word.seq > event.seq:
+            return  # the exchange has said since how it stands
         one = asked(record)[0]
         if record.action is Action.CANCEL_ALL:
-            if self._covered_by(one):
+            if not self._crossed(record) and self._covered_by(one, record):
                 self._move(OrderStatus.CANCELED, "canceled with all others of its symbol")
-                self.crossing = True
+                self.inferred = True
                 self._times(record)
         elif self.stop is not None:
             self._superseded(record, one)
+
+    def _crossed(self, cancel_all: Record) -> bool:
+        # began before the exchange had taken this order: it may or may not have seen it
+        taken_at = self.taken.record.answered_at if self.taken is not None else None
+        return taken_at is not None and cancel_all.called_at is not None and cancel_all.called_at < taken_at
 
     def _placed(self, event: Event) -> None:
         record, part = event.record, event.part
@@ -130,6 +142,7 @@ class Fold:
                 self._move(OrderStatus.UNKNOWN, "sent, and no answer recorded yet")
             case RecordKind.ACKNOWLEDGED:
                 self.sent = True
+                self.taken = self.taken or event
                 refused = refusal(record, index) if len(orders) > 1 else None
                 if refused is not None:
                     self._move(OrderStatus.REJECTED, refused)
@@ -140,7 +153,7 @@ class Fold:
                 if (state is not None and part not in _STOP_TYPES) or (
                     state is not None and part == "stop_loss" and record.request is None
                 ):
-                    self._answered(state, record)
+                    self._answered(state, event)
             case RecordKind.REJECTED if part in _STOP_TYPES and one.action is not Action.SET_STOPS:
                 self.status = None  # it was to be attached to an order that the exchange refused
             case RecordKind.REJECTED:
@@ -154,7 +167,8 @@ class Fold:
             case _:
                 pass
 
-    def _targeted(self, record: Record, index: int) -> None:
+    def _targeted(self, event: Event, index: int) -> None:
+        record = event.record
         orders = asked(record)
         one = orders[index] if index < len(orders) else orders[0]
         self._know(OrderState(exchange_order_id=one.state.exchange_order_id, symbol=one.state.symbol))
@@ -174,16 +188,17 @@ class Fold:
             )
             self._move(OrderStatus.NEW, None)
             if state is not None:
-                self._answered(state, record)
+                self._answered(state, event)
             return
         if state is not None:
-            self._answered(state, record)
+            self._answered(state, event)
         if state is None or state.order_status in (None, OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED):
             # the exchange confirmed the cancel and did not say more (Bybit answers with the id alone)
             self._move(OrderStatus.CANCELED, None)
             self.crossing = True
 
-    def _seen(self, record: Record) -> None:
+    def _seen(self, event: Event) -> None:
+        record = event.record
         if not isinstance(record.result, dict):
             return
         adapter = adapter_for(record.exchange or "")
@@ -191,7 +206,7 @@ class Fold:
         self._know(OrderState(exchange_order_id=arguments.get("id")))
         for order in record.result.get("orders") or ():
             self.sent = True
-            self._answered(adapter.order_state(order, record.market), record)
+            self._answered(adapter.order_state(order, record.market), event)
         for trade in record.result.get("trades") or ():
             self._fill(adapter.fill(trade, record.market))
             self.fee_asked = True
@@ -222,7 +237,8 @@ class Fold:
             exchange_order_id=None,
         )
 
-    def _answered(self, state: OrderState, record: Record) -> None:
+    def _answered(self, state: OrderState, event: Event) -> None:
+        record = event.record
         self._know(state)
         for fill in state.fills:
             self._fill(fill)
@@ -230,6 +246,7 @@ class Fold:
             self.fees = state.fees
         if state.order_status is not None:
             self.crossing = False
+            self.last_word = event
             self._move(state.order_status, None)
         if state.filled_quantity:
             self.executed_at = state.exchange_at or record.answered_at or self.executed_at
@@ -281,11 +298,14 @@ class Fold:
         if record.market is not None:
             self.market_symbol = (record.market.symbol, record.market.exchange_symbol)
 
-    def _covered_by(self, cancel_all: Asked) -> bool:
-        # a market order does not rest, so it cannot be canceled: it was executed, and nobody has said so yet.
-        # Binance's allOpenOrders leaves conditional orders standing; Bybit's takes all kinds, attached stops too
+    def _covered_by(self, cancel_all: Asked, record: Record) -> bool:
+        # a market order does not rest, so it cannot be canceled: it was executed, and nobody has said so yet
         if self.known.type in (None, "MARKET"):
             return False
+        named = canceled_ids(record)
+        if named and self.known.exchange_order_id is not None:
+            return self.known.exchange_order_id in named  # Bybit lists what it canceled
+        # Binance's allOpenOrders leaves conditional orders standing; Bybit's takes all kinds, attached stops too
         if cancel_all.conditional is None:
             return True
         return cancel_all.conditional == (self.known.type in RESTING_TYPES)
@@ -295,6 +315,8 @@ class Fold:
         other = next((s for s in by.stops if s.kind == kind), None)
         if other is None or (by.position_index or 0) != (self.position_index or 0):
             return
+        if other.size is not None or self.stop is None or self.stop.size is not None:
+            return  # a stop for part of the position stands beside the others
         if other.removed:
             self._move(OrderStatus.CANCELED, "removed from the position")
         else:

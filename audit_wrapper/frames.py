@@ -41,10 +41,11 @@ class Subject(Protocol):
 class Attempt:
     """One HTTP request."""
 
-    __slots__ = ("intent", "response")
+    __slots__ = ("direct", "intent", "response")
 
-    def __init__(self, intent: Record) -> None:
+    def __init__(self, intent: Record, direct: Frame | None = None) -> None:
         self.intent = intent
+        self.direct = direct  # its own frame, where the client's `fetch` was called past its `request`
         self.response: Response | None = None
 
 
@@ -52,7 +53,7 @@ class Frame:
     """One observed call, from its beginning to its end."""
 
     __slots__ = (
-        "arguments", "attempts", "call", "called_at", "ended", "evidence", "intent", "meant", "muted", "parent", "pending",
+        "arguments", "attempts", "call", "called_at", "counts", "ended", "evidence", "intent", "meant", "muted", "parent", "pending",
         "row", "seam", "story", "subject", "symbol", "token",
     )  # fmt: skip
 
@@ -65,6 +66,7 @@ class Frame:
         self.parent = parent
         self.story: Story = around.story if around is not None else Story(row.method, row.purpose, None)
         self.ended: bool = False
+        self.counts = True  # whether it is an order call that is under way
         self.arguments: Mapping[str, object] = {}
         self.call: Call | None = None
         self.meant: Call | None = None

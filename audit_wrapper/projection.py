@@ -107,7 +107,7 @@ class _Rows:
             limit_price=self.fold.known.limit_price,
             trigger_price=self.fold.known.trigger_price,
             reduce_only=self.fold.known.reduce_only,
-            reason=self.fold.reason,
+            reason=None if status is OrderStatus.FILLED else self.fold.reason,
             unified_symbol=unified,
             exchange_symbol=exchange_symbol,
             exchange_status=self.fold.known.exchange_status,
@@ -129,6 +129,8 @@ class _Rows:
             with localcontext(prec=200):
                 value = exact_sum([f.price * f.quantity for f in whole if f.price and f.quantity])
                 average = _plain(value / total)
+        if self.fold.inferred and not filled:
+            return None, None  # what was filled before the cancel-all has not been said
         if filled is None and self._resting_untouched():
             filled = Decimal(0)
         return filled, average if filled else None

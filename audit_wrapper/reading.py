@@ -76,6 +76,15 @@ def refusal(record: Record, position: int) -> str | None:
     return f"{judged.code}: {judged.words}"
 
 
+def canceled_ids(record: Record) -> frozenset[str]:
+    """The orders that the answer to a cancel-all names; empty where it names none (Binance says only that it is done)."""
+    text = record.response.text if record.response is not None else None
+    listed = _listed(_parsed(text)) if text else record.result if isinstance(record.result, list) else []
+    adapter = adapter_for(record.exchange or "")
+    states = (adapter.order_state(item) for item in listed if isinstance(item, Mapping))
+    return frozenset(state.exchange_order_id for state in states if state.exchange_order_id is not None)
+
+
 def _listed(parsed: Any) -> list[Any]:
     """The answers to the orders of a batch, in the order of the request."""
     if isinstance(parsed, list):
@@ -181,7 +190,8 @@ def _unwrapped(result: Mapping[str, Any]) -> Mapping[str, Any]:
     """The order inside a raw answer: Bybit's {retCode, result}, OKX's {code, data: [...]}."""
     if "retCode" in result and isinstance(result.get("result"), Mapping):
         inner: Mapping[str, Any] = result["result"]
-        return inner
+        listed = inner.get("list")
+        return listed[0] if isinstance(listed, list) and len(listed) == 1 and isinstance(listed[0], Mapping) else inner
     data = result.get("data")
     if "code" in result and isinstance(data, list) and len(data) == 1 and isinstance(data[0], Mapping):
         return data[0]

@@ -148,6 +148,9 @@ class Inquirer:
         subject = self._subject_of(question.exchange)
         if subject is None:
             return _Answer(heard=False, why="no client of this exchange is wrapped")
+        market = subject.market(question.symbol, None)
+        if market is not None and market.symbol is not None and market.symbol != question.symbol:
+            question = msgspec.structs.replace(question, symbol=market.symbol)
         adapter = adapter_for(question.exchange)
         called_at = datetime.now(UTC)
         try:
@@ -166,7 +169,6 @@ class Inquirer:
             method="fetch_order",
             arguments={"id": question.order_id, "symbol": question.symbol, "id_kind": question.id_kind},
         )
-        market = subject.market(question.symbol, None)
         self._recorder.reconciled(subject.exchange, call, market, {"orders": orders, "trades": trades}, called_at)
         if not orders:
             return _Answer(heard=False, why="the exchange does not know it (yet)")
@@ -188,7 +190,12 @@ class Inquirer:
             return orders, []
         self._count(question.exchange)
         found = await _result(
-            client.fetch_my_trades(question.symbol, None, None, asking.trades_params(question.exchange, traded_as))
+            client.fetch_my_trades(
+                question.symbol,
+                None,
+                asking.trades_limit(question.exchange),
+                asking.trades_params(question.exchange, traded_as),
+            )
         )
         trades = [t for t in found or () if isinstance(t, Mapping) and str(t.get("order")) == traded_as]
         return orders, trades

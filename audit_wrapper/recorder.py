@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 from uuid_utils.compat import uuid7
 
-from audit_wrapper import calls, codec, scopes
+from audit_wrapper import calls, codec, routing, scopes
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.outcomes import failure_of, judge, judge_answer
 from audit_wrapper.failures import Failures
@@ -43,6 +43,7 @@ from audit_wrapper.records import (
 from audit_wrapper.snapshot import named, snapshot, without_secrets
 from audit_wrapper.verdict import verdict
 
+_READ = calls.CallRow("read", Action.OTHER)
 _SILENT = frozenset({Action.OTHER, Action.POSITION})
 
 
@@ -104,9 +105,9 @@ class Recorder:
             if not self.active or scopes.is_suppressed():
                 return None
             adapter = adapter_for(subject.exchange or "")
-            if not adapter.is_write(api, method, path):
-                return None
             parent = self._frame.get()
+            if not adapter.is_write(api, method, path):
+                return self._reading(subject, parent)
             action = adapter.action_of(method, path)
             row = calls.CallRow(f"{method} {path}", action or Action.OTHER)
             frame = Frame(Seam.TRANSPORT, row, subject, parent)
@@ -152,21 +153,26 @@ class Recorder:
 
     # -- HTTP
 
-    def attempt(self, url: Any, method: Any, body: Any) -> Attempt | None:
+    def attempt(self, subject: Subject, url: Any, method: Any, body: Any) -> Attempt | None:
         """A client's `fetch` is about to send. None: it sends nothing that is to be recorded."""
         try:
             frame = self._frame.get()
-            if frame is None or frame.seam is not Seam.TRANSPORT or frame.muted:
+            parts = urlsplit(str(url))
+            direct = frame is None or frame.seam is not Seam.TRANSPORT
+            if direct:  # not by way of `request`: somebody signed it by hand
+                frame = None if method == "GET" else self.begin_request(subject, "private", str(method), parts.path, {})
+            if frame is None or frame.muted:
+                if frame is not None and direct:
+                    self._abandon(frame)
                 return None
             frame.attempts += 1
-            parts = urlsplit(str(url))
             text = "&".join(part for part in (parts.query, body if isinstance(body, str) else "") if part)
             if isinstance(body, str) and body[:1] in ("{", "["):
                 text = body
             request = Request(method=str(method), path=parts.path, params=without_secrets(text) or None)
             call = frame.call
             assert call is not None
-            attempt = Attempt(self._intent(frame, call, frame.attempts, request))
+            attempt = Attempt(self._intent(frame, call, frame.attempts, request), frame if direct else None)
             frame.pending.append(attempt)
             return attempt
         except Exception as problem:  # as in begin
@@ -177,13 +183,18 @@ class Recorder:
         """The text of an answer arrived."""
         try:
             frame = self._frame.get()
-            if frame is not None and frame.pending:
+            if frame is not None and frame.seam is Seam.TRANSPORT and frame.pending:
                 frame.pending[-1].response = Response(
                     http_status=status if isinstance(status, int) else None,
                     text=text if isinstance(text, str) else None,
                 )
         except Exception as problem:  # as in begin
             self._failures.note("recording an answer", problem)
+
+    def attempt_returned(self, attempt: Attempt | None, result: Any) -> None:
+        """The request was answered. What its answer means is settled by the call it was made in, where there is one."""
+        if attempt is not None and attempt.direct is not None:
+            self._end(attempt.direct, result, None)
 
     def attempt_failed(self, attempt: Attempt | None, problem: BaseException) -> None:
         """The request raised: its outcome is settled now, since the client may send another."""
@@ -196,6 +207,8 @@ class Recorder:
                 self._settle(frame, attempt, None, problem)
         except Exception as bug:  # as in begin
             self._failures.note("recording an outcome", bug)
+        if attempt.direct is not None:
+            self._end(attempt.direct, None, problem)
 
     # -- positions
 
@@ -257,10 +270,17 @@ class Recorder:
             frame.meant = frame.manager_above
         frame.token = self._frame.set(frame)
 
+    def _reading(self, subject: Subject, parent: Frame | None) -> Frame:
+        """A read: nothing of it is recorded, and its `fetch` is known for what it is."""
+        frame = Frame(Seam.TRANSPORT, _READ, subject, parent)
+        frame.muted, frame.counts = True, False
+        frame.token = self._frame.set(frame)
+        return frame
+
     def _abandon(self, frame: Frame | None) -> None:
         if frame is not None and frame.token is not None:
             self._reset(frame)
-            if frame.parent is None:
+            if frame.parent is None and frame.counts:
                 self.under_way -= 1
 
     def _reset(self, frame: Frame) -> None:
@@ -274,7 +294,7 @@ class Recorder:
 
     def _end(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
         frame.ended = True
-        if frame.parent is None:
+        if frame.parent is None and frame.counts:
             self.under_way -= 1
         try:
             if frame.token is not None:
@@ -430,11 +450,7 @@ class Recorder:
     def _canceled(self, record: Record) -> list[str]:
         # read from bytes, as everyone else will read it
         whole = codec.decode(codec.encode(record))
-        return [
-            f"{one.id_kind}:{one.state.exchange_order_id}"
-            for one in asked(whole)
-            if one.state.exchange_order_id is not None
-        ]
+        return [routing.name_of(whole, one) for one in asked(whole) if one.state.exchange_order_id is not None]
 
     def _not_sent(self, frame: Frame, problem: BaseException) -> None:
         failure = failure_of(problem)

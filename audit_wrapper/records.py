@@ -247,7 +247,7 @@ class Record(_Value, frozen=True, kw_only=True):
     result: Any = None
     failure: Failure | None = None
     position: PositionLink | None = None
-    replaces: tuple[str, ...] = ()  # exchange ids of stops this operation canceled before it placed this one
+    replaces: tuple[str, ...] = ()  # orders this operation canceled before it placed this one: kind:id:symbol
     reason: str | None = None
     called_at: datetime | None = None
     answered_at: datetime | None = None

@@ -164,17 +164,28 @@ def _spoken_of(record: Record) -> tuple[Mention, ...]:
         if one.action in (Action.CANCEL, Action.AMEND):
             found += _target(record, one, TARGET + suffix, position)
             continue
-        if one.action is not Action.SET_STOPS:
+        if one.action is not Action.SET_STOPS and not _is_empty(record, one):
             found.append(Mention((_intent(record, PLACED + suffix), *_ids(record, one, position)), PLACED + suffix))
         found += [Mention((_intent(record, s.kind),), s.kind) for s in one.stops if not s.removed]
         if one.action is Action.SET_STOPS and not one.stops:
             # a manager whose requests cannot be seen: its own call is the stop
             found.append(Mention((_intent(record, "stop_loss"), *_ids(record, one, None)), "stop_loss"))
     for old in record.replaces:
-        symbol = _symbol(record, orders[0].state)
-        kind, _, value = old.partition(":")
-        found.append(Mention((_named(record, symbol, kind, value),), REPLACED))
+        kind, value, symbol = old.split(":", 2)
+        if same_symbol(symbol, _symbol(record, orders[0].state)):
+            found.append(Mention((_named(record, symbol, kind, value),), REPLACED))
     return tuple(found)
+
+
+def name_of(record: Record, one: Asked) -> str:
+    """The canceled order that a stop may take the place of, as `Record.replaces` names it: kind:id:symbol."""
+    return f"{one.id_kind}:{one.state.exchange_order_id}:{_symbol(record, one.state)}"
+
+
+def _is_empty(record: Record, one: Asked) -> bool:
+    """Whether the request, which was seen, holds no order at all (a batch of none)."""
+    state = one.state
+    return record.request is not None and state.side is None and state.type is None and state.quantity is None
 
 
 def _target(record: Record, one: Asked, part: str, position: int | None) -> tuple[Mention, ...]:

@@ -41,7 +41,7 @@ class Story:
         self.method = method
         self.purpose = purpose
         self.position = position
-        self.canceled: list[str] = []  # "order:123": what was canceled so far, for a stop that takes its place
+        self.canceled: list[str] = []  # what was canceled so far (`routing.name_of`), for a stop that takes its place
 
     def operation(self) -> Operation:
         """What its records say of it."""

@@ -16,6 +16,7 @@ from audit_wrapper.errors import SettingsError
 
 PREFIX = "AUDIT_WRAPPER_"
 
+_MAY_BE_NONE = ("dsn", "positions_table")
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^|\x00]+$")]
 _Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
@@ -62,7 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if variable.startswith(PREFIX):
                 name = variable.removeprefix(PREFIX).lower()
                 _known(name, f"environment variable {variable}")
-                values[name] = None if text == "" else text
+                if text == "" and name not in _MAY_BE_NONE:
+                    raise SettingsError(f"environment variable {variable} is empty: give {name} a value, or unset it")
+                values[name] = text or None
         for name, value in given.items():
             _known(name, "AuditTrail.open()")
             values[name] = os.fspath(value) if isinstance(value, os.PathLike) else value

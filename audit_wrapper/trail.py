@@ -16,7 +16,7 @@ import msgspec
 from audit_wrapper import calls
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.delivery import Delivery, Store
-from audit_wrapper.errors import SettingsError, TrailClosed
+from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
 from audit_wrapper.exchanges import asking
 from audit_wrapper.failures import Failures
 from audit_wrapper.frames import Frame, opening_side
@@ -178,6 +178,8 @@ class AuditTrail:
             raise SettingsError(f"there is no purpose {purpose!r}; the purposes are: {', '.join(Purpose)}") from None
 
         def decorate(function: _F) -> _F:
+            if not callable(function):
+                raise CannotWrap(f"audited() decorates functions, and this is a {type(function).__name__}")
             names = tuple(inspect.signature(function).parameters)
             if names[:1] in (("self",), ("cls",)):
                 names = names[1:]  # bound by the time that it is called
@@ -198,14 +200,16 @@ class AuditTrail:
             return self._left_over()
         return self._left_over()
 
-    async def reconcile(self) -> ReconcileReport:
+    async def reconcile(self, timeout_s: float = 30.0) -> ReconcileReport:
         """Ask the exchanges, through the bot's own clients, about every order that is not complete in the store.
 
         Runs on the caller's loop. Orders whose client is not wrapped are reported as unanswered. Raises StoreUnavailable
-        when the database, which knows what is open, cannot be reached.
+        when the database, which knows what is open, has not got all records within `timeout_s`.
         """
         self._check_open()
-        await self.flush()
+        flushed = await self.flush(timeout_s)
+        if not flushed:
+            raise StoreUnavailable(f"{flushed.undelivered} records are not in the database yet: {flushed.problem}")
         store = await asyncio.to_thread(self._database.store)  # may have to start the embedded server
         await store.open()
         try:
@@ -343,12 +347,12 @@ def _questions(rows: Iterable[Any]) -> list[Question]:
     return [
         Question(
             row["exchange"],
-            row["unified_symbol"],
+            symbol,
             row["order_id"],
-            asking.id_kind(row["exchange"], row["unified_symbol"], row["type"]),
+            asking.id_kind(row["exchange"], symbol, row["type"]),
         )
         for row in rows
-        if row["order_id"] is not None and row["unified_symbol"] is not None
+        if row["order_id"] is not None and (symbol := row["unified_symbol"] or row["symbol"]) is not None
     ]
 
 

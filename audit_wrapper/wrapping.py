@@ -163,7 +163,7 @@ class Wrapping:
 
     def instrument(self, what: str | type) -> None:
         """Observe a class ("package.module:Class" or the class itself), imported already or later."""
-        name = what if isinstance(what, str) else f"{what.__module__}:{what.__qualname__}"
+        name = _class_name(what)
         if name in self._classes:
             return
         module, separator, path = name.partition(":")
@@ -181,7 +181,7 @@ class Wrapping:
 
     def uninstrument(self, what: str | type) -> None:
         """Undo `instrument` wholly; also where the class was never imported."""
-        name = what if isinstance(what, str) else f"{what.__module__}:{what.__qualname__}"
+        name = _class_name(what)
         entry = self._classes.pop(name, None)
         if entry is not None:
             entry.restore()
@@ -275,6 +275,14 @@ class _InstrumentedClass:
             else:
                 setattr(self._cls, name, own)
         self._installed.clear()
+
+
+def _class_name(what: str | type) -> str:
+    if isinstance(what, str):
+        return what
+    if not isinstance(what, type):
+        raise CannotWrap(f"cannot instrument {what!r}: give a class, or its name as 'package.module:Class'")
+    return f"{what.__module__}:{what.__qualname__}"
 
 
 def _is_manager(thing: Any) -> bool:

@@ -1,6 +1,6 @@
 """A real PostgreSQL for every test that wants one: started once, a cheap copy of a template for each test.
 
-AUDIT_WRAPPER_TEST_DSN names a server to use (its role must be a superuser); else an embedded one is started in a
+POSTGRES_TEST_DSN names a server to use (its role must be a superuser); else an embedded one is started in a
 temporary folder and stopped at the end.
 
 fresh_dsn: an empty database. bot_dsn: with the bot's own tables in their narrow form. audit_dsn: with our schema.
@@ -71,7 +71,7 @@ class TestServer:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[TestServer]:
-    given = os.environ.get("AUDIT_WRAPPER_TEST_DSN")
+    given = os.environ.get("POSTGRES_TEST_DSN")
     if given:
         server = TestServer(given)
         try:

@@ -22,6 +22,11 @@ def trades_params(exchange_id: str, order_id: str) -> dict[str, Any]:
     return {"orderId": order_id} if exchange_id.startswith(("binance", "bybit")) else {}
 
 
+def trades_limit(exchange_id: str) -> int | None:
+    """The most trades that one request gives (Binance 1000, Bybit 100); None: the exchange's own default."""
+    return 1000 if exchange_id.startswith("binance") else 100 if exchange_id.startswith("bybit") else None
+
+
 def executed_as(exchange_id: str, ccxt_order: Mapping[str, Any]) -> str | None:
     """The order id that the fills of this order carry; None while it has none (a conditional order not fired yet)."""
     adapter = adapter_for(exchange_id)

@@ -4,6 +4,8 @@ import threading
 import uuid
 from bisect import bisect_right
 
+from uuid_utils.compat import uuid7
+
 from audit_wrapper.errors import JournalUnavailable
 from audit_wrapper.journal import chain
 from audit_wrapper.journal.finding import Finding
@@ -14,7 +16,7 @@ class MemoryJournal:
     """A `Journal` that is gone with the process. `fail(sentence)` makes `append` raise until `fail(None)`."""
 
     def __init__(self) -> None:
-        self._stream = uuid.uuid4()
+        self._stream = uuid7()
         self._entries: list[Entry] = []
         self._hash = chain.genesis(self._stream)
         self._seq = 0

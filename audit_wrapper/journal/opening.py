@@ -7,7 +7,9 @@ that says why; the damaged one stays as it is.
 
 from pathlib import Path
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
 
 from audit_wrapper.journal import chain, layout
 from audit_wrapper.journal.finding import Finding, Findings, What
@@ -67,7 +69,7 @@ def _state(folder: Path, paths: list[Path], findings: Findings) -> State:
         return state
     stream = next(filter(None, (_stream_of(path) for path in reversed(paths))), None)
     # What retention took away is not known any more: believe that it is what is not there.
-    return State(stream or uuid4(), deleted_through=layout.first_seq_of(paths[0]) - 1 if paths else 0)
+    return State(stream or uuid7(), deleted_through=layout.first_seq_of(paths[0]) - 1 if paths else 0)
 
 
 def _stream_of(path: Path) -> UUID | None:

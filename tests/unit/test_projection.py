@@ -63,7 +63,7 @@ def test_fills_tell_the_exact_average_and_the_fee() -> None:
 def test_an_average_that_does_not_end_keeps_its_digits_however_small_the_price() -> None:
     t = Trading()
     t.took(t.place(), status="FILLED", executed="10")
-    t.seen("1", "10", "FILLED", (("0.000000000001", "3"), ("0.000000000002", "4")) + (("0.000000000003", "3"),))
+    t.seen("1", "10", "FILLED", (("0.000000000001", "3"), ("0.000000000002", "4"), ("0.000000000003", "3")))
     assert only(t).average_price == Decimal("2E-12")
     t = Trading()
     t.took(t.place(), status="FILLED", executed="10")

@@ -128,7 +128,7 @@ async def test_a_composite_is_one_story_of_several_orders(trail: MemoryTrail) ->
         (RecordKind.INTENT, Action.PLACE),
     ]
     moved = trail.records[-3:]
-    assert moved[0].replaces == ("order:5",)
+    assert moved[0].replaces == ("order:5:MNTUSDT",)
     assert {o.purpose for o in trail.orders} >= {"exit", "stop_loss"}
 
 
