@@ -124,7 +124,7 @@ async def test_a_batch_of_which_one_order_is_refused(desk: Desk) -> None:
     ]
     await desk.client.create_orders(orders)
     await desk.settled()
-    first, refused, third = desk.trail.orders
+    third, first, refused = sorted(desk.trail.orders, key=lambda row: row.limit_price or Decimal("inf"))
     assert (first.size, first.status, first.type) == (Decimal(10), "NEW", "LIMIT")
     assert (third.size, third.status, third.limit_price) == (Decimal(20), "NEW", Decimal("1.05"))
     assert (refused.status, refused.order_id, refused.side) == ("REJECTED", None, "sell")
