@@ -143,7 +143,7 @@ class Fold:
             case RecordKind.ACKNOWLEDGED:
                 self.sent = True
                 self.taken = self.taken or event
-                refused = refusal(record, index) if len(orders) > 1 else None
+                refused = refusal(record, index)
                 if refused is not None:
                     self._move(OrderStatus.REJECTED, refused)
                     return
@@ -174,7 +174,7 @@ class Fold:
         self._know(OrderState(exchange_order_id=one.state.exchange_order_id, symbol=one.state.symbol))
         if record.kind is not RecordKind.ACKNOWLEDGED:
             return
-        if len(orders) > 1 and refusal(record, index) is not None:
+        if refusal(record, index) is not None:
             return
         state = answered(record, index if len(orders) > 1 else None)
         self.sent = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
@@ -138,6 +139,15 @@ async def test_a_batch_of_cancels_of_which_one_is_too_late(desk: Desk) -> None:
     await desk.client.cancel_orders([filled, resting], UNIFIED)
     await desk.settled()
     assert (desk.row(filled).status, desk.row(resting).status) == ("FILLED", "CANCELED")
+
+
+async def test_a_batch_of_one_cancel_that_is_too_late(desk: Desk) -> None:
+    order_id = await limit(desk)
+    desk.sim.complete(order_id, UNIFIED)
+    with contextlib.suppress(ccxt.OrderNotFound):  # ccxt raises where all of a batch is refused
+        await desk.client.cancel_orders([order_id], UNIFIED)
+    await desk.settled()
+    assert desk.row(order_id).status == "FILLED"
 
 
 async def test_a_batch_whose_answer_is_lost_shows_what_was_sent(desk: Desk) -> None:
