@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,6 +46,12 @@ from audit_wrapper.verdict import verdict
 
 _READ = calls.CallRow("read", Action.OTHER)
 _SILENT = frozenset({Action.OTHER, Action.POSITION})
+
+
+@lru_cache(maxsize=1_024)  # ccxt's paths are templates: a bot uses a few dozen
+def _asks(exchange: str, api: str, method: str, path: str) -> tuple[bool, Action | None]:
+    adapter = adapter_for(exchange)
+    return adapter.is_write(api, method, path), adapter.action_of(method, path)
 
 
 class Recorder:
@@ -104,11 +111,10 @@ class Recorder:
         try:
             if not self.active or scopes.is_suppressed():
                 return None
-            adapter = adapter_for(subject.exchange or "")
             parent = self._frame.get()
-            if not adapter.is_write(api, method, path):
+            is_write, action = _asks(subject.exchange or "", api, method, path)
+            if not is_write:
                 return self._reading(subject, parent)
-            action = adapter.action_of(method, path)
             row = calls.CallRow(f"{method} {path}", action or Action.OTHER)
             frame = Frame(Seam.TRANSPORT, row, subject, parent)
             parent = frame.parent
