@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import inspect
 import logging
+import os
 import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -98,11 +99,20 @@ class AuditTrail:
             self._recorder.after_call = self._inquirer.after_call
 
     @classmethod
-    def open(cls, dsn: str | None = None, **settings: Any) -> Self:
+    def open(
+        cls,
+        dsn: str | None = None,
+        *,
+        journal: str | os.PathLike[str] | None = None,
+        account: str | None = None,
+        **settings: Any,
+    ) -> Self:
         """Open a trail; returns at once, also when the database is down.
 
         dsn: PostgreSQL, as asyncpg reads it. None (and none in AUDIT_WRAPPER_DSN): an embedded one in
-        `<journal>/postgres`, started in the background. settings: see `audit_wrapper.Settings`.
+        `<journal>/postgres`, started in the background. journal: the folder of the local journal, made if missing; one
+        process, one folder (none, and none in AUDIT_WRAPPER_JOURNAL: `audit-journal`). account: names the account at the
+        exchange. settings: the others of `audit_wrapper.Settings`; each may come from the environment instead.
 
         Raises SettingsError (an unknown setting, a value or DSN that cannot be right), JournalUnavailable (the folder
         cannot be written) or JournalInUse (another process writes there). A database that is away is no error: the
@@ -110,11 +120,12 @@ class AuditTrail:
         """
         from audit_wrapper.store.postgres import PostgresStore
 
-        loaded = Settings.load({**settings, "dsn": dsn} if dsn is not None else settings)
+        named = {"dsn": dsn, "journal": journal, "account": account}
+        loaded = Settings.load({**settings, **{name: value for name, value in named.items() if value is not None}})
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
-        journal = SqliteJournal.open(loaded.journal, durability=loaded.durability)
-        trail = cls(loaded, journal, Database(loaded))
+        opened = SqliteJournal.open(loaded.journal, durability=loaded.durability)
+        trail = cls(loaded, opened, Database(loaded))
         trail._delivery.start()
         _open_trails.add(trail)
         return trail
