@@ -62,7 +62,6 @@ class Fold:
     def __init__(self) -> None:
         self.known = OrderState()
         self.placed: Record | None = None  # the first record that placed it
-        self.placed_at: tuple[UUID, int] | None = None
         self.stop: Stop | None = None
         self.position_index: int | None = None
         self.status: OrderStatus | None = None
@@ -77,12 +76,10 @@ class Fold:
         self.created_at: datetime | None = None
         self.updated_at: datetime | None = None
         self.executed_at: datetime | None = None
-        self.sent = False
         self.crossing = False  # a cancel was confirmed without a word of what had been filled before
         self.inferred = False  # that it is canceled follows from a cancel-all that did not name it
         self.taken: Event | None = None  # the answer that took it
         self.last_word: Event | None = None  # the last answer that said how it stands
-        self.symbol: str | None = None
         self.market_symbol: tuple[str | None, str | None] = (None, None)
 
     # -- one record
@@ -135,13 +132,12 @@ class Fold:
         orders = asked(record)
         one = orders[index] if index < len(orders) else orders[0]
         if self.placed is None:
-            self.placed, self.placed_at = record, (event.stream, event.seq)
+            self.placed = record
             self._know(self._asked_state(one, record, part))
         match record.kind:
             case RecordKind.INTENT:
                 self._move(OrderStatus.UNKNOWN, "sent, and no answer recorded yet")
             case RecordKind.ACKNOWLEDGED:
-                self.sent = True
                 self.taken = self.taken or event
                 refused = refusal(record, index)
                 if refused is not None:
@@ -157,10 +153,8 @@ class Fold:
             case RecordKind.REJECTED if part in _STOP_TYPES and one.action is not Action.SET_STOPS:
                 self.status = None  # it was to be attached to an order that the exchange refused
             case RecordKind.REJECTED:
-                self.sent = True
                 self._move(OrderStatus.REJECTED, _words(record))
             case RecordKind.OUTCOME_UNKNOWN:
-                self.sent = True
                 self._move(OrderStatus.UNKNOWN, _words(record))
             case RecordKind.UNCHANGED | RecordKind.NOT_SENT:
                 self.status = None  # nothing of this order ever existed at the exchange
@@ -177,7 +171,6 @@ class Fold:
         if refusal(record, index) is not None:
             return
         state = answered(record, index if len(orders) > 1 else None)
-        self.sent = True
         if record.action is Action.AMEND:
             self._know(
                 OrderState(
@@ -205,7 +198,6 @@ class Fold:
         arguments = record.call.arguments if record.call is not None else {}
         self._know(OrderState(exchange_order_id=arguments.get("id")))
         for order in record.result.get("orders") or ():
-            self.sent = True
             self._answered(adapter.order_state(order, record.market), event)
         for trade in record.result.get("trades") or ():
             self._fill(adapter.fill(trade, record.market))

@@ -100,7 +100,8 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
             return wrapped(*args, **kwargs)
         if is_coroutine_function:
             # made here, so that a wrong argument raises at the call, as it did before
-            return _named(_drive(_Inner(wrapped(*args, **kwargs)), hooks, instance, args, kwargs), wrapped)
+            inner = _Inner(wrapped(*args, **kwargs))
+            return _named(_watch(inner, hooks, lambda: _begun(hooks, instance, args, kwargs)), wrapped)
         frame = _begun(hooks, instance, args, kwargs)
         try:
             result = wrapped(*args, **kwargs)
@@ -110,7 +111,7 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
         if inspect.iscoroutine(result):
             _told(hooks, "leave", frame)
             inner = _Inner(result, lambda: _told(hooks, "raised", frame, NeverRan()))
-            return _named(_finish(inner, hooks, frame), wrapped)
+            return _named(_watch(inner, hooks, lambda: _resumed(hooks, frame)), wrapped)
         if isinstance(result, asyncio.Future):
             _told(hooks, "leave", frame)
             if result.done():
@@ -149,8 +150,8 @@ class _Inner:
                 self.dropped()
 
 
-async def _drive(inner: _Inner, hooks: Hooks, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    frame = _begun(hooks, instance, args, kwargs)
+async def _watch(inner: _Inner, hooks: Hooks, enter: Callable[[], Any]) -> Any:
+    frame = enter()
     try:
         result = await inner.begin()
     except BaseException as problem:
@@ -160,15 +161,9 @@ async def _drive(inner: _Inner, hooks: Hooks, instance: Any, args: tuple[Any, ..
     return result
 
 
-async def _finish(inner: _Inner, hooks: Hooks, frame: Any) -> Any:
+def _resumed(hooks: Hooks, frame: Any) -> Any:
     _told(hooks, "resume", frame)
-    try:
-        result = await inner.begin()
-    except BaseException as problem:
-        _told(hooks, "raised", frame, problem)
-        raise
-    _told(hooks, "returned", frame, result)
-    return result
+    return frame
 
 
 def _settle(done: asyncio.Future[Any], hooks: Hooks, frame: Any) -> None:
