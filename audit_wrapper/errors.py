@@ -6,6 +6,7 @@
     ├── TrailClosed              the trail was closed before this call                          (from the call)
     ├── JournalError
     │   ├── JournalUnavailable   the folder cannot be created, read or written
+    │   ├── JournalNotForced     written, but the disk does not force it (durability "power")
     │   ├── JournalInUse         another process is writing to this journal
     │   └── JournalDamaged       the bytes on disk are not what was written; says where
     ├── CodecError               bytes that are no record of a version this release can read
@@ -41,6 +42,10 @@ class JournalError(AuditWrapperError):
 
 class JournalUnavailable(JournalError, OSError):
     """The journal folder cannot be created, read or written. Choose another folder or mend its rights."""
+
+
+class JournalNotForced(JournalError):
+    """An entry is written and survives the process; it may not survive the loss of power, since the disk refused."""
 
 
 class JournalInUse(JournalError):

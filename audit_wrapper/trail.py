@@ -21,7 +21,7 @@ from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, Tr
 from audit_wrapper.exchanges import asking
 from audit_wrapper.failures import Failures
 from audit_wrapper.frames import Frame, opening_side
-from audit_wrapper.journal import Journal, SqliteJournal
+from audit_wrapper.journal import FileJournal, Journal
 from audit_wrapper.observe import observed
 from audit_wrapper.proxies import HostSubject
 from audit_wrapper.reconcile import Inquirer, Question, ReconcileReport
@@ -124,7 +124,7 @@ class AuditTrail:
         loaded = Settings.load({**settings, **{name: value for name, value in named.items() if value is not None}})
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
-        opened = SqliteJournal.open(loaded.journal, durability=loaded.durability)
+        opened = FileJournal.open(loaded.journal, durability=loaded.durability)
         trail = cls(loaded, opened, Database(loaded))
         trail._delivery.start()
         _open_trails.add(trail)

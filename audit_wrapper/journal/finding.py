@@ -10,13 +10,17 @@ class What(StrEnum):
     """The ways a journal can be wrong."""
 
     GAP = "gap"  # numbers are missing
-    OVERLAP = "overlap"  # two files hold the same number
+    OVERLAP = "overlap"  # two files hold the same number, and not the same entry
     HASH_MISMATCH = "hash_mismatch"  # an entry is not what was written, or not where it was written
-    UNREADABLE = "unreadable"  # entries or a whole file cannot be read
-    TORN_PAGE = "torn_page"  # SQLite finds its own pages broken
-    FOREIGN_STREAM = "foreign_stream"  # the file belongs to another journal
+    UNREADABLE = "unreadable"  # lines, or a whole file, cannot be read
+    TORN_TAIL = "torn_tail"  # a file breaks off in the middle of a line: the write that a kill or a full disk cut short
+    FOREIGN = "foreign"  # the file belongs to another journal
     FROM_THE_FUTURE = "from_the_future"  # written by a newer release
     DELETED = "deleted"  # files were taken away while they were in use
+    POWER_LOST = "power_lost"  # the machine went down while this was written, and its last entries may be gone
+    DIVERGED = (
+        "diverged"  # the database has other entries under the same numbers: an older copy was put back, or copied
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,23 +9,44 @@ READ_BYTES = 8 * 1024 * 1024  # what one read holds in memory unless it is told 
 
 
 class Entry(NamedTuple):
-    """One line of the journal. `hash` ties it to every entry before it (see `chain`)."""
+    """One line of the journal. `hash` ties it to every entry before it (see `chain`).
+
+    `damage`: empty, or why this is not what was written, in words. Such an entry is evidence of a broken disk or of
+    tampering, not of what the bot did.
+    """
 
     seq: int
     payload: bytes
     hash: bytes
+    damage: str = ""
+
+
+class Room(NamedTuple):
+    """How long the disk lasts while nothing is delivered.
+
+    free_bytes: what the journal's disk has left. bytes_per_hour: what was appended lately. hours: one through the
+    other; None while nothing was appended.
+    """
+
+    free_bytes: int
+    bytes_per_hour: float
+    hours: float | None
 
 
 class Journal(Protocol):
     """A sequence of byte strings, numbered 1, 2, 3 ..., that can only grow at its end.
 
-    Numbers are never used twice. Where entries were lost (power failed, a file was damaged) numbering goes on
-    further up: a reader goes by `read(after_seq)` and must not count on the next number being one more.
+    Where entries were lost (a file was damaged or deleted) there is a gap in the numbers: a reader goes by
+    `read(after_seq)` and must not count on the next number being one more.
     """
 
     @property
     def stream(self) -> UUID:
-        """Who this journal is: made once, the same after every restart. (stream, seq) names an entry for good."""
+        """Under which name the store knows the entries after `stream_after`; the same after every restart."""
+
+    @property
+    def stream_after(self) -> int:
+        """The last entry that does not belong to `stream`, because `branch` began it there; else 0."""
 
     @property
     def durable_seq(self) -> int:
@@ -40,23 +61,34 @@ class Journal(Protocol):
         """What the journal occupies, in bytes."""
 
     @property
+    def room(self) -> Room | None:
+        """How long the disk lasts; None where that is not known (yet)."""
+
+    @property
     def damage(self) -> tuple[Finding, ...]:
         """What was found damaged or lost since the journal was opened. `verify` looks at everything."""
 
     def append(self, payload: bytes) -> int:
         """Write `payload` and return its number; once returned, it survives kill -9. Safe from any thread.
 
-        Raises JournalUnavailable when it cannot be written. The next call tries again, on whatever is there then.
+        The payload is one line: ValueError if there is a line feed in it. Raises JournalUnavailable when it cannot be
+        written: then it is not there, and the next call tries on whatever is there then. Raises JournalNotForced when
+        it is written but the disk refuses to force it (durability "power"): it survives the process, and maybe not the
+        power.
         """
 
     def read(self, after_seq: int, limit: int, max_bytes: int = READ_BYTES) -> list[Entry]:
         """The entries after `after_seq`, in order: at most `limit`, and no more than `max_bytes` of payload.
 
-        One entry larger than `max_bytes` comes alone. An empty list: there is nothing after `after_seq` yet.
+        One entry larger than `max_bytes` comes alone. An empty list: there is nothing after `after_seq` yet. The hash of
+        each is checked (see `Entry.damage`); what cannot be read at all is passed over and stands in `damage`.
         """
 
     def delivered(self, seq: int) -> None:
         """Everything up to `seq` is in the store, so the files that hold it may go. Cheap; never goes back."""
+
+    def branch(self, after_seq: int) -> None:
+        """Entries after `after_seq` get a stream of their own: the store has others under their numbers."""
 
     def tend(self) -> None:
         """Housekeeping that the order path does not wait for. Call it often, from the thread that delivers.

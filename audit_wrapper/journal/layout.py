@@ -1,28 +1,30 @@
-"""What lies in a journal's folder, by name.
+"""What lies in a journal's folder, by name, and how it is forced to the disk.
 
-    lock                                     held by the process that writes
-    journal.json                             who the journal is, how far it was delivered (see `state`)
-    segment-00000000000000000001.sqlite3     entries from 1 on; the name says the first
-    segment-00000000000000043210.sqlite3     entries from 43210 on; the last file is the one being written
-    *.sqlite3-wal, *.sqlite3-shm             SQLite's own, beside a file that is or was being written
-    *.new                                    a file being made; it gets its name when it is whole
+    lock                                    held by the process that writes
+    journal.json                            who the journal is, how far it was delivered (see `state`)
+    segment-00000000000000000001.journal    entries from 1 on; the name says the first
+    segment-00000000000000043210.journal    entries from 43210 on; the last file is the one being written
+    *.journal.damaged                       a file that was found damaged, for a person to look at
+    *.new                                   a file being made; it gets its name when it is whole
 
 Whatever else lies there is not ours and is left alone.
 """
 
 import os
 import re
+import sys
 from pathlib import Path
 
 LOCK = "lock"
 STATE = "journal.json"
 UNBORN = ".new"
+DAMAGED = ".damaged"
 
-_SEGMENT = re.compile(r"segment-(\d{20})\.sqlite3")
+_SEGMENT = re.compile(r"segment-(\d{20})\.journal")
 
 
 def segment_path(folder: Path, first_seq: int) -> Path:
-    return folder / f"segment-{first_seq:020d}.sqlite3"
+    return folder / f"segment-{first_seq:020d}.journal"
 
 
 def first_seq_of(path: Path) -> int:
@@ -35,10 +37,6 @@ def first_seq_of(path: Path) -> int:
 def segment_paths(folder: Path) -> list[Path]:
     """The segments there are, in the order of their entries."""
     return sorted(path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
-
-
-def wal_path(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
 
 
 def size(path: Path) -> int:
@@ -65,13 +63,20 @@ def total_size(folder: Path) -> int:
     return total
 
 
-def remove_segment(path: Path) -> None:
-    """Delete a segment. The database goes first: a side file without it is rubbish, the reverse would be damage."""
-    for name in (path.name, path.name + "-wal", path.name + "-shm"):
-        path.with_name(name).unlink(missing_ok=True)
+if sys.platform == "darwin":
+    import fcntl
+
+    def force(descriptor: int) -> None:
+        """Wait until what was written is on the disk itself; on macOS fsync alone does not."""
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+else:
+
+    def force(descriptor: int) -> None:
+        """Wait until what was written is on the disk itself."""
+        os.fsync(descriptor)
 
 
-def sync_folder(folder: Path) -> None:
+def force_names(folder: Path) -> None:
     """Make new names in `folder` survive the loss of power. Windows has no such thing."""
     if os.name != "posix":
         return

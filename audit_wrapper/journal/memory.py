@@ -7,9 +7,9 @@ from bisect import bisect_right
 from uuid_utils.compat import uuid7
 
 from audit_wrapper.errors import JournalUnavailable
-from audit_wrapper.journal import chain
+from audit_wrapper.journal import chain, line
 from audit_wrapper.journal.finding import Finding
-from audit_wrapper.journal.interface import READ_BYTES, Entry
+from audit_wrapper.journal.interface import READ_BYTES, Entry, Room
 
 
 class MemoryJournal:
@@ -17,6 +17,7 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._stream = uuid7()
+        self._stream_after = 0
         self._entries: list[Entry] = []
         self._hash = chain.genesis(self._stream)
         self._seq = 0
@@ -31,6 +32,10 @@ class MemoryJournal:
         return self._stream
 
     @property
+    def stream_after(self) -> int:
+        return self._stream_after
+
+    @property
     def durable_seq(self) -> int:
         return self._seq
 
@@ -43,6 +48,10 @@ class MemoryJournal:
         return self._bytes
 
     @property
+    def room(self) -> Room | None:
+        return None
+
+    @property
     def damage(self) -> tuple[Finding, ...]:
         return ()
 
@@ -50,12 +59,14 @@ class MemoryJournal:
         self._failure = sentence
 
     def append(self, payload: bytes) -> int:
+        if line.END in payload:
+            raise ValueError("a payload of the journal is one line, and there is a line feed in this one")
         with self._lock:
             self._refuse_if_closed()
             if self._failure is not None:
                 raise JournalUnavailable(self._failure)
             seq = self._seq + 1
-            self._hash = chain.link(self._hash, self._stream, seq, payload)
+            self._hash = chain.link(self._hash, seq, payload)
             self._entries.append(Entry(seq, payload, self._hash))
             self._bytes += len(payload)
             self._seq = seq
@@ -79,7 +90,12 @@ class MemoryJournal:
         with self._lock:
             self._refuse_if_closed()
             self._delivered_seq = max(self._delivered_seq, seq)
-            self._seq = max(self._seq, seq)  # numbers the store has are not used again
+
+    def branch(self, after_seq: int) -> None:
+        with self._lock:
+            self._refuse_if_closed()
+            self._stream, self._stream_after = uuid7(), after_seq
+            self._delivered_seq = after_seq
 
     def tend(self) -> None:
         with self._lock:

@@ -1,11 +1,10 @@
-"""The small side file: which stream this is, and hints for retention. Losing it loses no entry.
+"""The small side file: which journal and stream this is, and hints for retention. Losing it loses no entry.
 
 It is replaced as a whole, by rename, so a reader sees the old one or the new one. It is written by the thread that
 delivers, never on the order path.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import UUID
@@ -15,13 +14,17 @@ from audit_wrapper.journal import layout
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """delivered_seq: what the store is known to have. deleted_through: the last entry that retention took away.
+    """journal: what the hash chain begins with; the same for ever. stream, stream_after: as in `Journal`.
+
+    delivered_seq: what the store is known to have. deleted_through: the last entry that retention took away.
 
     boot, clean, power: when the machine restarted since (`boot` differs) without a clean close, and entries were not
-    forced to disk (`power` false), the newest entries may be gone although they were delivered.
+    forced to disk (`power` false), the newest entries may be gone.
     """
 
+    journal: UUID
     stream: UUID
+    stream_after: int = 0
     delivered_seq: int = 0
     deleted_through: int = 0
     boot: str = ""
@@ -37,7 +40,9 @@ def read_state(folder: Path) -> State | None:
         return None
     try:
         return State(
+            journal=UUID(values["journal"]),
             stream=UUID(values["stream"]),
+            stream_after=int(values["stream_after"]),
             delivered_seq=int(values["delivered_seq"]),
             deleted_through=int(values["deleted_through"]),
             boot=str(values["boot"]),
@@ -49,13 +54,13 @@ def read_state(folder: Path) -> State | None:
 
 
 def write_state(folder: Path, state: State) -> None:
-    text = json.dumps({**asdict(state), "stream": str(state.stream)}, indent=1)
+    text = json.dumps({**asdict(state), "journal": str(state.journal), "stream": str(state.stream)}, indent=1)
     target = folder / layout.STATE
     beside = target.with_name(target.name + layout.UNBORN)
     with open(beside, "w", encoding="utf-8") as file:
         file.write(text + "\n")
         file.flush()
-        os.fsync(file.fileno())  # else the rename may reach the disk before the content
+        layout.force(file.fileno())  # else the rename may reach the disk before the content
     beside.replace(target)
 
 

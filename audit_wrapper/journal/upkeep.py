@@ -1,24 +1,25 @@
-"""Housekeeping, off the order path: checkpoints, the next segment, sealing, the side file, retention."""
+"""Housekeeping, off the order path: files that somebody deleted, the side file, retention, and how long the disk lasts."""
 
 import os
-import sqlite3
+import shutil
 import time
-from contextlib import closing
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 from audit_wrapper.errors import JournalUnavailable
 from audit_wrapper.journal import layout
-from audit_wrapper.journal.check import SegmentCheck
-from audit_wrapper.journal.finding import Finding, Findings, What
-from audit_wrapper.journal.segment import SegmentDamaged, connect_sealed, inspect, is_damage, is_sealed, seal
+from audit_wrapper.journal.interface import Room
 from audit_wrapper.journal.shelf import Held, Shelf
 from audit_wrapper.journal.state import State, write_state
 from audit_wrapper.journal.writer import Writer
 
-_CHECKPOINT_ENTRIES = 1000  # worked in at once under load ...
-_CHECKPOINT_S = 1.0  # ... and after so long in any case; each one syncs, so not more often than needed
-_STATE_S = 1.0  # how far behind the side file may be
+_STATE_S = 5.0  # how far behind the side file may be: it is forced to disk each time
+_SEGMENT_S = 86_400.0  # a file is not written for longer than this, so that its age says something about its entries
+_SAMPLE_S = 60.0  # how often the rate is sampled ...
+_SAMPLES = 61  # ... and how many samples are kept: the last hour
+_FIRST_SAMPLE_S = 1.0  # a rate over less than this is none
 
 
 class Upkeep:
@@ -30,31 +31,34 @@ class Upkeep:
         state: State,
         shelf: Shelf,
         writer: Writer,
-        findings: Findings,
+        *,
         keep_delivered_s: float,
+        keep_delivered_bytes: int,
     ) -> None:
         self.delivered_seq = state.delivered_seq
+        self.room: Room | None = None
         self._folder = folder
         self._state = state
+        self._saved: State | None = None
         self._shelf = shelf
         self._writer = writer
-        self._findings = findings
         self._keep_delivered_s = keep_delivered_s
-        self._checkpointed_seq = writer.seq
-        self._checkpointed_at = time.monotonic()
+        self._keep_delivered_bytes = keep_delivered_bytes
         self._state_at = 0.0
-        shelf.deleted_through = state.deleted_through
+        self._samples = deque([(time.monotonic(), 0)], maxlen=_SAMPLES)
 
     def tend(self) -> None:
+        """Raises JournalUnavailable when the disk refuses."""
         with self._shelf.reading:
             try:
                 self._writer.look()
-                self._checkpoint()
-                self._writer.prepare(log_bytes=layout.size(Path(self._writer.live.wal)))
-                self._seal()
+                self._writer.turn_if_older_than(_SEGMENT_S)
+                self._restore()
                 self._retire()
+                self._shelf.close_old_files()
                 self.save(not_before=self._state_at + _STATE_S)
-            except (OSError, sqlite3.Error) as problem:
+                self._measure()
+            except OSError as problem:
                 if isinstance(problem, JournalUnavailable):
                     raise
                 raise JournalUnavailable(
@@ -62,66 +66,64 @@ class Upkeep:
                     "files grow until the disk takes writes again"
                 ) from problem
 
-    def _checkpoint(self) -> None:
-        now, seq, live = time.monotonic(), self._writer.seq, self._writer.live
-        waiting = seq - self._checkpointed_seq
-        if waiting >= _CHECKPOINT_ENTRIES or (waiting and now - self._checkpointed_at >= _CHECKPOINT_S):
-            live.checkpoint()
-            self._checkpointed_seq, self._checkpointed_at = seq, now
-
-    def _seal(self) -> None:
-        for held, _ in self._shelf.ended():
-            if held.sealed or held.keep or not held.path.exists():
-                continue  # a deleted file that is still open can be read as long as it is
-            try:
-                if held.live is not None:
-                    live, held.live = held.live, None
-                    live.close()
-                elif is_sealed(held.path):
-                    held.sealed = True
-                    continue
-                else:  # left by a run that was killed
-                    self._shelf.release(held)
-                    inspect(held.path, self._state.stream)
-                held.sealed = seal(held.path)
-            except (SegmentDamaged, sqlite3.Error) as problem:
-                if isinstance(problem, sqlite3.Error) and not is_damage(problem):
-                    raise
-                held.keep = True
-                what = problem.what if isinstance(problem, SegmentDamaged) else What.UNREADABLE
-                sentence = f"{held.path} stays as it is: {problem}"
-                self._findings.add(Finding(held.path, held.first_seq, what, sentence))
+    def _restore(self) -> None:
+        """Write back what somebody deleted and this run still has open, unless the store has it."""
+        for held, last in self._shelf.ended():
+            if held.reader is None or last <= self.delivered_seq or held.path.exists():
+                continue
+            unborn = held.path.with_name(held.path.name + layout.UNBORN)
+            held.reader.seek(0)
+            with open(unborn, "wb") as file:
+                shutil.copyfileobj(held.reader, file)
+                file.flush()
+                layout.force(file.fileno())
+            unborn.replace(held.path)
 
     def _retire(self) -> None:
-        """Delete what the store has and is old enough; never anything else, and nothing damaged."""
-        for held, last in self._shelf.ended():
-            if last > self.delivered_seq:
+        """Delete what the store has and is old, or too much; never anything else. What is damaged is set aside."""
+        delivered = [(held, last) for held, last in self._shelf.ended() if last <= self.delivered_seq]
+        too_much = sum(layout.size(held.path) for held, _ in delivered) - self._keep_delivered_bytes
+        for held, last in delivered:
+            size = layout.size(held.path)
+            if held.is_damaged and held.path.exists():
+                self._say_deleted(last)
+                self._shelf.drop(held)
+                held.path.replace(held.path.with_name(held.path.name + layout.DAMAGED))
+            elif too_much > 0 or self._is_old(held):
+                self._say_deleted(last)
+                self._shelf.drop(held)
+                held.path.unlink(missing_ok=True)
+            else:
                 return
-            if held.keep:
-                continue
-            if held.path.exists():
-                if not held.sealed or time.time() - os.stat(held.path).st_mtime < self._keep_delivered_s:
-                    return
-                if not self._is_sound(held):
-                    continue
-            if last > self._state.deleted_through:
-                # Said before it is done: the reverse would look like a loss after a crash in between.
-                self._state = replace(self._state, deleted_through=last)
-                self._shelf.deleted_through = last
-                self.save()
-            self._shelf.drop(held)
-            if held.live is not None:  # it was deleted under us, and all of it has been delivered
-                held.live.close()
-            layout.remove_segment(held.path)
+            too_much -= size
 
-    def _is_sound(self, held: Held) -> bool:
-        """A damaged file is the only evidence of what was in it, so it is left to a person."""
-        self._shelf.release(held)
-        with closing(connect_sealed(held.path)) as connection:
-            for finding in SegmentCheck(connection, held.path, self._state.stream).findings():
-                self._findings.add(finding)
-                held.keep = True
-        return not held.keep
+    def _is_old(self, held: Held) -> bool:
+        try:
+            return time.time() - os.stat(held.path).st_mtime >= self._keep_delivered_s
+        except FileNotFoundError:
+            return True
+
+    def _say_deleted(self, last: int) -> None:
+        """Before it is done: the reverse would look like a loss after a crash in between."""
+        if last > self._state.deleted_through:
+            self._state = replace(self._state, deleted_through=last)
+            self._shelf.deleted_through = last
+            self.save()
+
+    def _measure(self) -> None:
+        now, appended = time.monotonic(), self._writer.appended_bytes
+        begun_at, before = self._samples[0]
+        if now - begun_at >= _FIRST_SAMPLE_S:
+            per_hour = (appended - before) * 3_600 / (now - begun_at)
+            free = shutil.disk_usage(self._folder).free
+            self.room = Room(free, per_hour, free / per_hour if per_hour else None)
+        if now - self._samples[-1][0] >= _SAMPLE_S:
+            self._samples.append((now, appended))
+
+    def branched(self, stream: UUID, stream_after: int) -> None:
+        self._state = replace(self._state, stream=stream, stream_after=stream_after)
+        self.delivered_seq = stream_after
+        self.save()
 
     def save(self, *, not_before: float = 0.0, clean: bool = False) -> None:
         """Write the side file if there is something to say, or if it is gone."""
@@ -132,5 +134,3 @@ class Upkeep:
             write_state(self._folder, wanted)
             self._saved = self._state = wanted
             self._state_at = now
-
-    _saved: State | None = None

@@ -15,7 +15,7 @@ import pytest
 
 import audit_wrapper
 from audit_wrapper.errors import JournalInUse
-from audit_wrapper.journal import SqliteJournal, verify
+from audit_wrapper.journal import FileJournal, verify
 
 ROOT = Path(audit_wrapper.__file__).parents[1]
 KILLS = 3  # for each durability
@@ -25,11 +25,11 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL and fork are
 WRITER = """
     import os, random, sys, threading
     from pathlib import Path
-    from audit_wrapper.journal import SqliteJournal
+    from audit_wrapper.journal import FileJournal
 
     folder, durability, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     rng = random.Random(seed)
-    journal = SqliteJournal.open(folder, durability=durability, segment_bytes=60_000)
+    journal = FileJournal.open(folder, durability=durability, segment_bytes=60_000)
 
     def tend():
         while True:
@@ -73,7 +73,7 @@ def test_every_append_that_returned_survives_kill_9(tmp_path: Path, durability: 
         told = numbers[-1]
         findings = list(verify(tmp_path))
         assert not findings, f"seed {seed}, kill {kill}: {findings}"
-        with closing(SqliteJournal.open(tmp_path)) as journal:
+        with closing(FileJournal.open(tmp_path)) as journal:
             assert journal.durable_seq in (told, told + 1), f"seed {seed}, kill {kill}"
             assert journal.damage == (), f"seed {seed}, kill {kill}"
             found, after = 0, 0
@@ -89,12 +89,12 @@ def test_a_second_process_is_told_who_has_it_and_verify_works_beside_it(tmp_path
         assert child.stdout is not None
         assert child.stdout.read(8)
         with pytest.raises(JournalInUse, match=f"process {child.pid}"):
-            SqliteJournal.open(tmp_path)
+            FileJournal.open(tmp_path)
         for _ in range(3):
             assert child.stdout.read(8 * 100)  # it goes on writing
             assert list(verify(tmp_path)) == []
         child.kill()
-    with closing(SqliteJournal.open(tmp_path)) as journal:
+    with closing(FileJournal.open(tmp_path)) as journal:
         assert journal.durable_seq > 300
     assert list(verify(tmp_path)) == []
 
@@ -103,10 +103,10 @@ FORKER = """
     import os, sys, threading
     from pathlib import Path
     from audit_wrapper.errors import JournalUnavailable
-    from audit_wrapper.journal import SqliteJournal
+    from audit_wrapper.journal import FileJournal
 
     folder = Path(sys.argv[1])
-    journal = SqliteJournal.open(folder, segment_bytes=30_000)
+    journal = FileJournal.open(folder, segment_bytes=30_000)
     stop = threading.Event()
 
     def trade():
@@ -133,7 +133,7 @@ FORKER = """
                 else:
                     os._exit(9)
             journal.close()
-            own = SqliteJournal.open(folder / f"child-{number}")
+            own = FileJournal.open(folder / f"child-{number}")
             assert own.append(b"child") == 1
             own.close()
             sys.exit(0)  # a whole interpreter shutdown, which closes what it finds
@@ -155,7 +155,7 @@ def test_a_forked_child_cannot_harm_the_journal_of_its_parent(tmp_path: Path) ->
     statuses, last = out.decode().rsplit(maxsplit=1)
     assert statuses == str([0] * 6), problems.decode()
     assert list(verify(tmp_path)) == []
-    with closing(SqliteJournal.open(tmp_path)) as journal:
+    with closing(FileJournal.open(tmp_path)) as journal:
         assert journal.durable_seq == int(last)
         assert journal.read(int(last) - 1, 1)[0].payload == b"last"
 
@@ -163,9 +163,9 @@ def test_a_forked_child_cannot_harm_the_journal_of_its_parent(tmp_path: Path) ->
 ORPHAN = """
     import os, sys
     from pathlib import Path
-    from audit_wrapper.journal import SqliteJournal
+    from audit_wrapper.journal import FileJournal
 
-    journal = SqliteJournal.open(Path(sys.argv[1]))
+    journal = FileJournal.open(Path(sys.argv[1]))
     journal.append(b"x")
     if os.fork() == 0:
         os.write(1, b"child")
@@ -186,7 +186,7 @@ def test_a_child_that_outlives_the_bot_does_not_keep_the_lock(tmp_path: Path) ->
         assert parent.stdout is not None
         assert parent.wait() == -signal.SIGKILL
         assert parent.stdout.read(5) == b"child"
-        with closing(SqliteJournal.open(tmp_path)) as journal:
+        with closing(FileJournal.open(tmp_path)) as journal:
             assert journal.append(b"y") == 2
         os.close(writing)
     os.close(reading)
@@ -195,9 +195,9 @@ def test_a_child_that_outlives_the_bot_does_not_keep_the_lock(tmp_path: Path) ->
 SIGNALLED = """
     import os, signal, sys, threading
     from pathlib import Path
-    from audit_wrapper.journal import SqliteJournal, verify
+    from audit_wrapper.journal import FileJournal, verify
 
-    journal = SqliteJournal.open(Path(sys.argv[1]))
+    journal = FileJournal.open(Path(sys.argv[1]))
     in_handler = []
     signal.signal(signal.SIGALRM, lambda *_: in_handler.append(journal.append(b"close the position")))
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from audit_wrapper.errors import JournalUnavailable
-from audit_wrapper.journal import SqliteJournal, What, layout, verify
+from audit_wrapper.journal import FileJournal, What, layout, verify
 from audit_wrapper.journal.segment import Origin, create
 from audit_wrapper.journal.state import read_state
 
@@ -25,7 +25,7 @@ def payload(seq: int) -> bytes:
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A journal as a kill left it: its last file still has a log beside it."""
     folder = tmp_path_factory.mktemp("sound")
-    journal = SqliteJournal.open(folder / "running", segment_bytes=25_000)
+    journal = FileJournal.open(folder / "running", segment_bytes=25_000)
     for seq in range(1, ENTRIES + 1):
         journal.append(payload(seq))
     journal.tend()
@@ -91,7 +91,7 @@ def swap(folder: Path) -> None:
 
 
 def foreign(folder: Path) -> None:
-    with closing(SqliteJournal.open(folder.parent / "other")) as other:
+    with closing(FileJournal.open(folder.parent / "other")) as other:
         other.append(b"x")
     shutil.copy(segment(folder.parent / "other", 0), layout.segment_path(folder, first(folder, 1)))
 
@@ -236,7 +236,7 @@ def test_damage_is_found_with_its_place_and_the_rest_is_read(folder: Path, name:
     assert all(finding.sentence and finding.path.is_relative_to(folder) for finding in findings)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
-    with closing(SqliteJournal.open(folder)) as journal:
+    with closing(FileJournal.open(folder)) as journal:
         entries = journal.read(0, 10_000)
         missing = set(range(1, ENTRIES + 11)) - {entry.seq for entry in entries}
         if lost is None:
@@ -254,7 +254,7 @@ def test_damage_is_found_with_its_place_and_the_rest_is_read(folder: Path, name:
             assert case.what in {finding.what for finding in journal.damage}
         else:
             assert after == ENTRIES + 11
-    with closing(SqliteJournal.open(folder)) as journal:
+    with closing(FileJournal.open(folder)) as journal:
         assert journal.append(b"and on") == after + 1
         journal.tend()
     if name in END_CASES:  # the damaged file stays as it was
@@ -267,7 +267,7 @@ def test_the_last_write_that_a_kill_tore_is_no_damage(folder: Path) -> None:
     frame = (content.index(payload(ENTRIES + 10)) - 32) // (24 + 4096)
     log(folder).write_bytes(content[: 32 + frame * (24 + 4096) + 2000])  # the page of the last append is half there
     assert list(verify(folder)) == []
-    with closing(SqliteJournal.open(folder)) as journal:
+    with closing(FileJournal.open(folder)) as journal:
         assert journal.durable_seq == ENTRIES + 9
         assert journal.append(b"x") == ENTRIES + 10
         assert journal.damage == ()
@@ -278,7 +278,7 @@ def test_a_file_made_ahead_whose_removal_a_kill_interrupted_is_no_damage(folder:
     assert state is not None
     left_over = create(folder, Origin(state.stream, first(folder, 3) + 5, b""), sync=False)
     assert list(verify(folder)) == []
-    with closing(SqliteJournal.open(folder)) as journal:
+    with closing(FileJournal.open(folder)) as journal:
         assert not left_over.exists()
         assert len(journal.read(0, 10_000)) == ENTRIES + 10
         assert journal.damage == ()
@@ -288,7 +288,7 @@ def test_an_older_copy_put_back_is_found_by_what_was_delivered(folder: Path) -> 
     state = (folder / layout.STATE).read_text()
     (folder / layout.STATE).write_text(state.replace('"delivered_seq": 0', '"delivered_seq": 400'))
     assert [(finding.what, finding.seq) for finding in verify(folder)] == [(What.GAP, ENTRIES + 11)]
-    with closing(SqliteJournal.open(folder)) as journal:
+    with closing(FileJournal.open(folder)) as journal:
         assert journal.append(b"x") > 400
 
 

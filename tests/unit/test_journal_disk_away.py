@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from audit_wrapper.errors import JournalInUse, JournalUnavailable
-from audit_wrapper.journal import SqliteJournal, What, layout, verify
+from audit_wrapper.journal import FileJournal, What, layout, verify
 
 
-def fill(journal: SqliteJournal, count: int, size: int = 100) -> None:
+def fill(journal: FileJournal, count: int, size: int = 100) -> None:
     for _ in range(count):
         journal.append(b"x" * size)
 
 
 def test_a_full_disk_is_reported_and_appending_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     fill(journal, 5)
     writer = journal._writer.live.writer
     (pages,) = writer.execute("PRAGMA page_count").fetchone()
@@ -30,7 +30,7 @@ def test_a_full_disk_is_reported_and_appending_goes_on_when_there_is_room(tmp_pa
 
 
 def test_an_append_that_failed_but_is_in_the_file_is_taken_as_it_is(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     fill(journal, 5)
     writer = journal._writer
     seq, digest = writer.seq, writer._hash
@@ -44,7 +44,7 @@ def test_an_append_that_failed_but_is_in_the_file_is_taken_as_it_is(tmp_path: Pa
 
 def test_a_deleted_folder_is_made_again_and_nothing_undelivered_is_lost(tmp_path: Path) -> None:
     folder = tmp_path / "journal"
-    journal = SqliteJournal.open(folder)
+    journal = FileJournal.open(folder)
     fill(journal, 5)
     shutil.rmtree(folder)
     journal.tend()
@@ -52,19 +52,19 @@ def test_a_deleted_folder_is_made_again_and_nothing_undelivered_is_lost(tmp_path
     assert [entry.seq for entry in journal.read(0, 10)] == [1, 2, 3, 4, 5, 6]  # from the files still open
     assert What.DELETED in {finding.what for finding in journal.damage}
     with pytest.raises(JournalInUse):
-        SqliteJournal.open(folder)
+        FileJournal.open(folder)
     journal.delivered(6)
     journal.tend()
     assert journal.append(b"more") == 7
     journal.close()
-    journal = SqliteJournal.open(folder)
+    journal = FileJournal.open(folder)
     assert journal.durable_seq == 7
     journal.close()
 
 
 def test_appends_fail_while_the_folder_cannot_be_made_and_work_again_after(tmp_path: Path) -> None:
     folder = tmp_path / "mount" / "journal"
-    journal = SqliteJournal.open(folder)
+    journal = FileJournal.open(folder)
     fill(journal, 3)
     shutil.rmtree(tmp_path / "mount")
     (tmp_path / "mount").write_text("in the way")
@@ -80,7 +80,7 @@ def test_appends_fail_while_the_folder_cannot_be_made_and_work_again_after(tmp_p
 
 
 def test_only_the_log_deleted(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     fill(journal, 5)
     layout.wal_path(layout.segment_paths(tmp_path)[0]).unlink()
     journal.tend()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from audit_wrapper.journal import SqliteJournal, What, layout, upkeep, verify
+from audit_wrapper.journal import FileJournal, What, layout, upkeep, verify
 from audit_wrapper.journal.segment import connect, is_sealed
 
 
@@ -28,14 +28,14 @@ def is_sealed_here(path: Path) -> bool:
     return not layout.wal_path(path).exists()
 
 
-def fill(journal: SqliteJournal, count: int, size: int = 100) -> None:
+def fill(journal: FileJournal, count: int, size: int = 100) -> None:
     for _ in range(count):
         journal.append(b"x" * size)
 
 
 def test_a_new_file_is_begun_at_the_set_size_with_or_without_tending(tmp_path: Path) -> None:
     for name, tends in (("tended", True), ("untended", False)):
-        journal = SqliteJournal.open(tmp_path / name, segment_bytes=20_000)
+        journal = FileJournal.open(tmp_path / name, segment_bytes=20_000)
         for _ in range(400):
             journal.append(b"x" * 900)
             if tends:
@@ -48,7 +48,7 @@ def test_a_new_file_is_begun_at_the_set_size_with_or_without_tending(tmp_path: P
 
 
 def test_the_next_file_is_ready_before_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = SqliteJournal.open(tmp_path, segment_bytes=200_000)
+    journal = FileJournal.open(tmp_path, segment_bytes=200_000)
     while len(layout.segment_paths(tmp_path)) == 1:
         journal.append(b"x" * 1000)
         journal.tend()
@@ -67,14 +67,14 @@ def test_the_next_file_is_ready_before_it_is_needed(tmp_path: Path, monkeypatch:
 
 def test_a_file_made_ahead_and_not_used_leaves_no_gap(tmp_path: Path) -> None:
     running = tmp_path / "running"
-    journal = SqliteJournal.open(running, segment_bytes=20_000)
+    journal = FileJournal.open(running, segment_bytes=20_000)
     fill(journal, 18, size=1000)
     journal.tend()
     assert len(layout.segment_paths(running)) == 2
     shutil.copytree(running, tmp_path / "left")  # as a kill would leave it
     journal.close()
     for folder in (running, tmp_path / "left"):
-        journal = SqliteJournal.open(folder)
+        journal = FileJournal.open(folder)
         assert journal.append(b"x") == 19
         assert journal.damage == ()
         journal.close()
@@ -82,7 +82,7 @@ def test_a_file_made_ahead_and_not_used_leaves_no_gap(tmp_path: Path) -> None:
 
 
 def test_a_full_file_becomes_a_single_plain_one(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path, segment_bytes=5_000)
+    journal = FileJournal.open(tmp_path, segment_bytes=5_000)
     fill(journal, 100)
     journal.tend()
     *full, live = segments(tmp_path)
@@ -98,7 +98,7 @@ def test_a_full_file_becomes_a_single_plain_one(tmp_path: Path) -> None:
 
 
 def test_the_log_is_cut_when_it_grows_too_long(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path, segment_bytes=400_000)
+    journal = FileJournal.open(tmp_path, segment_bytes=400_000)
     first = segments(tmp_path)[0]
     with closing(connect(first, mode="rw", live=True)) as slow:
         slow.execute("BEGIN")
@@ -114,7 +114,7 @@ def test_the_log_is_cut_when_it_grows_too_long(tmp_path: Path) -> None:
 
 
 def test_only_what_is_delivered_and_old_enough_is_deleted(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path, segment_bytes=5_000, keep_delivered_s=3_600)
+    journal = FileJournal.open(tmp_path, segment_bytes=5_000, keep_delivered_s=3_600)
     fill(journal, 300)
     journal.tend()
     paths = segments(tmp_path)
@@ -134,14 +134,14 @@ def test_only_what_is_delivered_and_old_enough_is_deleted(tmp_path: Path) -> Non
     journal.tend()
     assert segments(tmp_path) == paths[-1:]
     journal.close()
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     assert journal.append(b"x") == 301
     journal.close()
     assert list(verify(tmp_path)) == []
 
 
 def test_a_damaged_file_is_never_deleted(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path, segment_bytes=5_000, keep_delivered_s=0)
+    journal = FileJournal.open(tmp_path, segment_bytes=5_000, keep_delivered_s=0)
     fill(journal, 200)
     journal.tend()
     victim = layout.segment_paths(tmp_path)[1]
@@ -157,7 +157,7 @@ def test_a_damaged_file_is_never_deleted(tmp_path: Path) -> None:
 
 
 def test_disk_use_stays_bounded_while_everything_is_delivered(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path, segment_bytes=50_000, keep_delivered_s=0)
+    journal = FileJournal.open(tmp_path, segment_bytes=50_000, keep_delivered_s=0)
     most = 0
     for _ in range(60):
         fill(journal, 10, size=1000)
@@ -169,7 +169,7 @@ def test_disk_use_stays_bounded_while_everything_is_delivered(tmp_path: Path) ->
 
 
 def test_a_reader_that_holds_on_never_stops_an_append_or_tend(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     fill(journal, 2_000)
     with closing(connect(segments(tmp_path)[0], mode="rw", live=True)) as slow:
         rows = slow.execute("SELECT seq FROM entry")
@@ -184,7 +184,7 @@ def test_a_reader_that_holds_on_never_stops_an_append_or_tend(tmp_path: Path) ->
 
 
 def test_verify_runs_beside_appends(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path, segment_bytes=200_000, keep_delivered_s=0)
+    journal = FileJournal.open(tmp_path, segment_bytes=200_000, keep_delivered_s=0)
     stop = threading.Event()
     problems: list[BaseException] = []
 
@@ -211,7 +211,7 @@ def test_verify_runs_beside_appends(tmp_path: Path) -> None:
 
 def test_tend_works_the_log_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "_CHECKPOINT_ENTRIES", 100)
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     for _ in range(50):
         fill(journal, 100)
         journal.tend()

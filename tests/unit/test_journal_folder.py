@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from audit_wrapper.errors import JournalInUse, JournalUnavailable
-from audit_wrapper.journal import SqliteJournal, What, layout, verify
+from audit_wrapper.journal import FileJournal, What, layout, verify
 from audit_wrapper.journal import state as state_module
 
 
-def fill(journal: SqliteJournal, count: int, size: int = 100) -> None:
+def fill(journal: FileJournal, count: int, size: int = 100) -> None:
     for _ in range(count):
         journal.append(b"x" * size)
 
@@ -20,7 +20,7 @@ def fill(journal: SqliteJournal, count: int, size: int = 100) -> None:
 def test_a_restart_continues_numbers_stream_and_chain(tmp_path: Path, durability: str) -> None:
     streams = set()
     for run in range(3):
-        journal = SqliteJournal.open(tmp_path, durability=durability, segment_bytes=2_000)  # type: ignore[arg-type]
+        journal = FileJournal.open(tmp_path, durability=durability, segment_bytes=2_000)  # type: ignore[arg-type]
         streams.add(journal.stream)
         assert journal.durable_seq == run * 25
         fill(journal, 25)
@@ -31,23 +31,23 @@ def test_a_restart_continues_numbers_stream_and_chain(tmp_path: Path, durability
 
 
 def test_the_delivered_hint_survives_a_restart(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     fill(journal, 10)
     journal.delivered(6)
     journal.close()
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     assert journal.delivered_seq == 6
     journal.close()
 
 
 def test_losing_the_side_file_loses_no_entry(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     stream = journal.stream
     fill(journal, 10)
     journal.close()
     (tmp_path / layout.STATE).unlink()
     assert [finding.what for finding in verify(tmp_path)] == [What.DELETED]
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     assert journal.stream == stream
     assert journal.append(b"x") == 11
     journal.close()
@@ -58,38 +58,38 @@ def test_numbering_leaps_when_the_machine_went_down_in_the_middle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = tmp_path / "running"
-    journal = SqliteJournal.open(running)
+    journal = FileJournal.open(running)
     fill(journal, 10)
     left = tmp_path / "left"
     shutil.copytree(running, left)  # what is on disk while the bot runs
     journal.close()
     monkeypatch.setattr("audit_wrapper.journal.opening.boot_id", lambda: "another boot")
-    journal = SqliteJournal.open(left)
+    journal = FileJournal.open(left)
     seq = journal.append(b"after")
     assert seq > 1_000_000  # the store may have entries this disk has lost, and their numbers are theirs
     assert [entry.seq for entry in journal.read(0, 100)] == [*range(1, 11), seq]
     assert [finding.what for finding in journal.damage] == [What.GAP]
     journal.close()
     assert [(finding.what, finding.seq) for finding in verify(left)] == [(What.GAP, 11)]
-    after_clean_close = SqliteJournal.open(running)
+    after_clean_close = FileJournal.open(running)
     assert after_clean_close.append(b"x") == 11
     after_clean_close.close()
 
 
 def test_entries_forced_to_disk_need_no_leap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running = tmp_path / "running"
-    journal = SqliteJournal.open(running, durability="power")
+    journal = FileJournal.open(running, durability="power")
     fill(journal, 3)
     shutil.copytree(running, tmp_path / "left")
     journal.close()
     monkeypatch.setattr("audit_wrapper.journal.opening.boot_id", lambda: "another boot")
-    journal = SqliteJournal.open(tmp_path / "left")
+    journal = FileJournal.open(tmp_path / "left")
     assert journal.append(b"x") == 4
     journal.close()
 
 
 def test_the_side_file_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    SqliteJournal.open(tmp_path).close()
+    FileJournal.open(tmp_path).close()
     state = state_module.read_state(tmp_path)
     assert state is not None
     order: list[str] = []
@@ -111,25 +111,25 @@ def test_the_side_file_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_second_open_is_refused(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path)
+    journal = FileJournal.open(tmp_path)
     with pytest.raises(JournalInUse, match=f"process {os.getpid()}"):
-        SqliteJournal.open(tmp_path)
+        FileJournal.open(tmp_path)
     assert journal.append(b"still works") == 1
     journal.close()
-    SqliteJournal.open(tmp_path).close()
+    FileJournal.open(tmp_path).close()
 
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "journal"):
         with pytest.raises(JournalUnavailable, match="choose another folder") as caught:
-            SqliteJournal.open(folder)
+            FileJournal.open(folder)
         assert str(folder) in str(caught.value)
 
 
 def test_names_with_odd_characters_are_folders_like_others(tmp_path: Path) -> None:
     folder = tmp_path / "a b%20?mode=ro#ü&vfs=none"
-    journal = SqliteJournal.open(folder)
+    journal = FileJournal.open(folder)
     fill(journal, 3)
     assert list(verify(folder)) == []
     journal.close()
