@@ -40,8 +40,12 @@ class Store(Protocol):
         """Let go of the connection."""
         ...
 
-    async def delivered_seq(self, stream: UUID) -> int:
-        """The last seq of the stream that the store holds; 0: none."""
+    async def delivered(self, stream: UUID) -> tuple[int, bytes]:
+        """Number and hash of the last entry of the stream that the store holds; 0 and no bytes: none."""
+        ...
+
+    async def holds(self, stream: UUID, entries: Sequence[Entry]) -> int:
+        """How many of these entries, counted from the first, the store holds under this stream and just as they are."""
         ...
 
     async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
@@ -66,7 +70,10 @@ class Delivery:
         make_store: Callable[[], Store],
         settings: Settings,
         failures: Failures,
+        tend: Callable[[], None] | None = None,
     ) -> None:
+        """tend: housekeeping to be done about twice a second; the journal's own if not given."""
+        self._tend_now = tend or journal.tend
         self._journal = journal
         self._make_store = make_store
         self._settings = settings
@@ -159,19 +166,39 @@ class Delivery:
         store = self._make_store()
         try:
             await store.open()
-            self.delivered_seq = await store.delivered_seq(self._journal.stream)
+            self.delivered_seq = await self._agreed(store)
         except BaseException:
             await _closed(store)
             raise
-        if self.delivered_seq > self._journal.durable_seq:
-            self._failures.note(
-                "journal behind the database",
-                f"the database holds {self.delivered_seq} records of this journal, the journal only "
-                f"{self._journal.durable_seq}: an older copy of the folder was put back",
-            )
         self._journal.delivered(self.delivered_seq)
         self.state, self.problem = "connected", None
         return store
+
+    async def _agreed(self, store: Store) -> int:
+        """Up to which entry the store has this journal.
+
+        It may have others under the same numbers: an older copy of the folder was put back and traded on, two machines
+        were made from one image, or power was lost with entries that had been delivered. Then everything that the store
+        has not gets a stream of its own, so that nothing is lost and nothing mixed up.
+        """
+        journal = self._journal
+        seq, digest = await store.delivered(journal.stream)
+        if seq <= journal.stream_after:
+            return journal.stream_after
+        at = journal.read(seq - 1, 1) if seq <= journal.durable_seq else []
+        # what is not there any more (retention, damage) does not contradict
+        if seq <= journal.durable_seq and not (at and at[0].seq == seq and at[0].hash != digest):
+            return seq
+        common = min(journal.delivered_seq, journal.durable_seq)
+        while entries := journal.read(common, self._settings.delivery_batch):
+            held = await store.holds(journal.stream, entries)
+            common = entries[held - 1].seq if held else common
+            if held < len(entries):
+                break
+        sentence = f"the database has other records than this journal after {common} (it goes up to {seq})"
+        self._failures.note("journal and database differ", f"{sentence}: an older copy of the folder was put back?")
+        journal.branch(common)
+        return common
 
     async def _step(self, store: Store) -> bool:
         """One batch, or the upkeep there is time for when there is none. True: there is more."""
@@ -198,7 +225,7 @@ class Delivery:
         if now >= self._tend_at:
             self._tend_at = now + _TEND_EVERY_S
             try:
-                self._journal.tend()
+                self._tend_now()
             except JournalError as problem:  # the disk refuses; nothing is lost by it, the next time may work
                 self._failures.note("tending the journal", problem)
 
@@ -207,6 +234,8 @@ class Delivery:
         records: list[Record] = []
         for entry in entries:
             try:
+                if entry.damage:
+                    raise CodecError(entry.damage)
                 record = codec.decode(entry.payload)
             except CodecError as problem:
                 await self._deliver_read(store, good, records)

@@ -4,6 +4,7 @@
     ├── SettingsError            a setting is unknown or has a value that cannot be right       (at startup)
     ├── CannotWrap               the object has nothing we know how to observe                  (at startup)
     ├── TrailClosed              the trail was closed before this call                          (from the call)
+    ├── EntryRefused             an entry that could not have been recorded was not sent        (only if asked for)
     ├── JournalError
     │   ├── JournalUnavailable   the folder cannot be created, read or written
     │   ├── JournalNotForced     written, but the disk does not force it (durability "power")
@@ -16,7 +17,7 @@
         └── InvalidRow           a row handed to the store lacks something or is malformed
 
 None of these is ever raised into a trade: inside a wrapped call they are counted, logged once per kind, and shown by
-`AuditTrail.status()`.
+`AuditTrail.status()`. The one exception is EntryRefused, for those who set `entries_without_journal="refuse"`.
 """
 
 
@@ -34,6 +35,14 @@ class CannotWrap(AuditWrapperError, TypeError):
 
 class TrailClosed(AuditWrapperError, RuntimeError):
     """The trail was used after `close()`. Open a new one."""
+
+
+class EntryRefused(AuditWrapperError):
+    """The journal cannot be written, and the trail was told to refuse entries then. Nothing was sent.
+
+    Raised out of the bot's own call, with the setting `entries_without_journal="refuse"` only, and never for an order
+    that reduces a position, a stop, a take-profit, an amendment or a cancel. Mend the disk; the next call works again.
+    """
 
 
 class JournalError(AuditWrapperError):

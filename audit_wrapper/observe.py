@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import wrapt
 
+from audit_wrapper.errors import EntryRefused
+
 logger = logging.getLogger("audit_wrapper")
 
 
@@ -179,6 +181,8 @@ def _settle(done: asyncio.Future[Any], hooks: Hooks, frame: Any) -> None:
 def _begun(hooks: Hooks, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
         return hooks.begin(instance, args, kwargs)
+    except EntryRefused:  # asked for by a setting: the call is not to be made
+        raise
     except Exception:  # the last line of defence: hooks count their failures themselves, and do not raise
         logger.exception("audit trail: a call could not be observed; it goes on")
         return None

@@ -1,21 +1,26 @@
 """The last step on the order path: a record becomes bytes, and the bytes are in the journal.
 
-While the journal cannot be written, records wait in memory, in order, and go in with the first write that works.
+While the journal cannot be written, records wait in memory, in order, and go in with the first write that works. There is
+room for so many of them; where more are lost, a record says how many and since when.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
 from audit_wrapper import codec
+from audit_wrapper.errors import JournalNotForced
 from audit_wrapper.failures import Failures
 from audit_wrapper.records import Record
 
 _WAITING_LIMIT = 100_000
+_WAITING_BYTES = 256 * 1024 * 1024
 
 
 class Appends(Protocol):
@@ -27,13 +32,17 @@ class Appends(Protocol):
 
 
 class Outbox:
-    """Where the recorder puts its records."""
+    """Where the recorder puts its records. `gap_record`: makes the record that says, in words, what is missing."""
 
-    def __init__(self, journal: Appends, failures: Failures) -> None:
+    def __init__(self, journal: Appends, failures: Failures, gap_record: Callable[[str], Record]) -> None:
         self._journal = journal
         self._failures = failures
+        self._gap_record = gap_record
         self._waiting: deque[bytes] = deque()
-        self._lock = threading.Lock()
+        self._waiting_bytes = 0
+        self._lost = 0
+        self._lost_since: datetime | None = None
+        self._lock = threading.RLock()  # a signal handler of the bot's may trade in the middle of this
         self.recorded = 0
 
     @property
@@ -49,26 +58,41 @@ class Outbox:
             self._failures.note("encoding a record", problem)
             payload = codec.encode(_poor(record, problem))
         self.recorded += 1
-        if not self._waiting:
-            try:
-                self._journal.append(payload)
-                return
-            except Exception as problem:  # whatever the journal's trouble is, the record waits
-                self._failures.note("writing the journal", problem)
+        if not self._waiting and self._append(payload):
+            return
         with self._lock:
-            self._waiting.append(payload)
-            self._put_waiting()
-
-    def _put_waiting(self) -> None:
-        try:
-            while self._waiting:
-                self._journal.append(self._waiting[0])
-                self._waiting.popleft()
-        except Exception as problem:  # as in put
-            self._failures.note("writing the journal", problem)
-            if len(self._waiting) > _WAITING_LIMIT:
-                self._waiting.pop()
+            if len(self._waiting) >= _WAITING_LIMIT or self._waiting_bytes + len(payload) > _WAITING_BYTES:
+                self._lost += 1
+                self._lost_since = self._lost_since or record.called_at
                 self._failures.note("records lost", "the journal cannot be written, and the memory for records is full")
+            else:
+                self._waiting.append(payload)
+                self._waiting_bytes += len(payload)
+            self.retry()
+
+    def retry(self) -> None:
+        """Write what waits, as far as the journal takes it."""
+        with self._lock:
+            while self._waiting:
+                payload = self._waiting[0]
+                if not self._append(payload):
+                    return
+                self._waiting.popleft()
+                self._waiting_bytes -= len(payload)
+            if self._lost:
+                sentence = f"{self._lost} records since {self._lost_since} were lost: the journal could not be written"
+                if self._append(codec.encode(self._gap_record(sentence))):
+                    self._lost, self._lost_since = 0, None
+
+    def _append(self, payload: bytes) -> bool:
+        try:
+            self._journal.append(payload)
+        except JournalNotForced as problem:  # it is there, and survives all but the loss of power
+            self._failures.note("forcing the journal to disk", problem)
+        except Exception as problem:  # whatever the journal's trouble is, the record waits
+            self._failures.note("writing the journal", problem)
+            return False
+        return True
 
 
 def _poor(record: Record, problem: Exception) -> Record:

@@ -6,7 +6,7 @@ something leaves, from the frame nearest to the wire, so that each request gets 
 sent; its outcome is written before the bot gets its answer. Where the wire cannot be seen (a mocked client, a manager
 with an exchange layer of its own) the outermost frame writes its intent when the call begins.
 
-Nothing here raises: whoever calls it runs inside a trade.
+Nothing here raises: whoever calls it runs inside a trade. The one exception is asked for by a setting (EntryRefused).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from audit_wrapper import calls, codec, routing, scopes
+from audit_wrapper.entries import is_entry
+from audit_wrapper.errors import EntryRefused
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.outcomes import failure_of, judge, judge_answer
 from audit_wrapper.failures import Failures
@@ -57,9 +59,11 @@ def _asks(exchange: str, api: str, method: str, path: str) -> tuple[bool, Action
 class Recorder:
     """Writes the records of one trail."""
 
-    def __init__(self, journal: Appends, *, account: str, failures: Failures) -> None:
-        self._outbox = Outbox(journal, failures)
+    def __init__(self, journal: Appends, *, account: str, failures: Failures, refuse_entries: bool = False) -> None:
+        """refuse_entries: an entry whose intent cannot be written is not to leave; `begin` and `attempt` raise then."""
+        self._outbox = Outbox(journal, failures, self._gap_record)
         self._account = account
+        self._refuse_entries = refuse_entries
         self._failures = failures
         self._frame: ContextVar[Frame | None] = ContextVar("audit_wrapper_frame", default=None)
         self.active = True  # False once the trail is closed: proxies that the bot still holds look away
@@ -100,6 +104,9 @@ class Recorder:
             if not sees_all and not frame.muted and row.action not in _SILENT:
                 frame.intent = self._intent(frame, frame.call, 0, None)
             return frame
+        except EntryRefused:
+            self._abandon(frame)
+            raise
         except Exception as problem:  # a bug of ours is counted, and the trade goes on
             self._failures.note("recording a call", problem)
             self._abandon(frame)
@@ -161,6 +168,7 @@ class Recorder:
 
     def attempt(self, subject: Subject, url: Any, method: Any, body: Any) -> Attempt | None:
         """A client's `fetch` is about to send. None: it sends nothing that is to be recorded."""
+        frame, direct = None, False
         try:
             frame = self._frame.get()
             parts = urlsplit(str(url))
@@ -181,6 +189,10 @@ class Recorder:
             attempt = Attempt(self._intent(frame, call, frame.attempts, request), frame if direct else None)
             frame.pending.append(attempt)
             return attempt
+        except EntryRefused:
+            if direct:
+                self._abandon(frame)
+            raise
         except Exception as problem:  # as in begin
             self._failures.note("recording a request", problem)
             return None
@@ -242,6 +254,26 @@ class Recorder:
                 scopes.position_closed(link.position_id)
         except Exception as problem:  # as in begin
             self._failures.note("recording a position", problem)
+
+    # -- what is missing
+
+    def retry(self) -> None:
+        """Write what waits in memory, if the journal takes it."""
+        self._outbox.retry()
+
+    def missing(self, sentence: str) -> None:
+        """Records are missing from the journal; the sentence says which, and why."""
+        self._outbox.put(self._gap_record(sentence))
+
+    def _gap_record(self, sentence: str) -> Record:
+        return Record(
+            version=codec.VERSION,
+            record_id=uuid7(),
+            kind=RecordKind.GAP,
+            account=self._account,
+            reason=sentence,
+            called_at=now(),
+        )
 
     # -- reconciliation
 
@@ -392,7 +424,30 @@ class Recorder:
             called_at=frame.called_at if attempt <= 1 else now(),
         )
         self._put(frame, record)
+        if self._refuse_entries and self._outbox.waiting:
+            self._refuse(frame, record)
         return record
+
+    def _refuse(self, frame: Frame, intent: Record) -> None:
+        """The intent waits in memory and may be lost: if it is an entry, it does not leave."""
+        whole = codec.decode(codec.encode(intent))  # read from bytes, as everyone else will read it
+        if not is_entry(whole):
+            return
+        refused = EntryRefused(
+            "this entry was not sent: the audit journal cannot be written, and entries_without_journal is 'refuse'. "
+            "Orders that reduce a position, stops and cancels still go through. AuditTrail.status() says what is wrong"
+        )
+        record = msgspec.structs.replace(
+            intent,
+            record_id=uuid7(),
+            kind=RecordKind.NOT_SENT,
+            intent_id=intent.record_id,
+            failure=failure_of(refused),
+            reason="refused: the journal could not be written",
+            answered_at=now(),
+        )
+        self._put(frame, record)
+        raise refused
 
     def _settle(self, frame: Frame, attempt: Attempt, result: Any, problem: BaseException | None) -> None:
         self._outcome(frame, attempt.intent, attempt.response, result, problem, sent=True)

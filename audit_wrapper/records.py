@@ -30,6 +30,7 @@ class RecordKind(StrEnum):
     LINKED = "linked"  # a position was seen to own an order or what follows in its scope
     RECONCILED = "reconciled"  # what the exchange said when it was asked
     UNATTRIBUTED = "unattributed"  # a private write that nothing else explains
+    GAP = "gap"  # records are missing here; `reason` says how many and why, as far as that is known
 
 
 class Action(StrEnum):

@@ -37,7 +37,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ask_exchange: after an answer that leaves something open (an id without a fill, a fill without a fee), ask the
         exchange through the bot's own client, off the order path. "off": only when `reconcile()` is called.
     ask_after_s: how long after such an answer. ask_per_minute: how many requests a minute per exchange at the most.
-    durability: "process": a record survives the death of the process. "power": it survives the loss of power too.
+    durability: "process": a record survives the death of the process. "power": it survives the loss of power too; each
+        append then waits for the disk.
+    entries_without_journal: while the journal cannot be written, "allow" entries (records wait in memory), or "refuse"
+        them with EntryRefused. Orders that reduce a position, stops, take-profits and cancels always go through.
+    keep_delivered_days: how long journal files stay once all of them is delivered. keep_delivered_mb: how many megabytes
+        of such files at the most. What is not delivered is never deleted.
     """
 
     dsn: str | None = None
@@ -53,6 +58,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ask_after_s: _Seconds = 1.0
     ask_per_minute: Annotated[int, msgspec.Meta(ge=1, le=6_000)] = 20
     durability: Literal["process", "power"] = "process"
+    entries_without_journal: Literal["allow", "refuse"] = "allow"
+    keep_delivered_days: Annotated[float, msgspec.Meta(ge=0, le=36_500)] = 7.0
+    keep_delivered_mb: Annotated[int, msgspec.Meta(ge=0)] = 1_024
 
     @classmethod
     def load(cls, given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Self:

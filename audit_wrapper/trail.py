@@ -21,7 +21,7 @@ from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, Tr
 from audit_wrapper.exchanges import asking
 from audit_wrapper.failures import Failures
 from audit_wrapper.frames import Frame, opening_side
-from audit_wrapper.journal import FileJournal, Journal
+from audit_wrapper.journal import FileJournal, Journal, What
 from audit_wrapper.observe import observed
 from audit_wrapper.proxies import HostSubject
 from audit_wrapper.reconcile import Inquirer, Question, ReconcileReport
@@ -56,8 +56,10 @@ class Status(msgspec.Struct, frozen=True):
 
     recorded: records made since it was opened. durable_seq, delivered_seq: numbers of the last record in the journal and
     in the store; lag is their difference. waiting: records held in memory because the journal cannot be written.
-    quarantined: records the store refused (kept in audit.quarantine). failures: our own, by kind. store: what delivery
-    is doing, in words. journal: its folder. database: its address, without the password; None while the embedded one is
+    quarantined: records the store refused (kept in audit.quarantine). failures: our own, by kind. damage: what was found
+    damaged or missing in the journal since it was opened, in words. disk_free_bytes: what the journal's disk has left;
+    outage_hours_left: how long that lasts at the rate of the last hour if the database is away; None: not known yet, or
+    nothing was recorded. store: what delivery is doing, in words. journal: its folder. database: its address, without the password; None while the embedded one is
     being started. embedded: the folder of the embedded PostgreSQL; None where the user has one.
     """
 
@@ -68,6 +70,9 @@ class Status(msgspec.Struct, frozen=True):
     waiting: int
     quarantined: int
     failures: dict[str, int]
+    damage: tuple[str, ...]
+    disk_free_bytes: int | None
+    outage_hours_left: float | None
     last_error: str | None
     store: str
     journal: str
@@ -90,11 +95,17 @@ class AuditTrail:
         self._journal = journal
         self._database = database
         self._failures = Failures()
-        self._recorder = Recorder(journal, account=settings.account, failures=self._failures)
+        self._recorder = Recorder(
+            journal,
+            account=settings.account,
+            failures=self._failures,
+            refuse_entries=settings.entries_without_journal == "refuse",
+        )
         self._wrapping = Wrapping(self._recorder, self._failures)
-        self._delivery = Delivery(journal, database.store, settings, self._failures)
+        self._delivery = Delivery(journal, database.store, settings, self._failures, self._tend)
         self._inquirer = Inquirer(self._recorder, settings, self._failures, self._client_for)
         self._closed: FlushReport | None = None
+        self._damage_told = 0
         if settings.ask_exchange == "auto":
             self._recorder.after_call = self._inquirer.after_call
 
@@ -124,7 +135,12 @@ class AuditTrail:
         loaded = Settings.load({**settings, **{name: value for name, value in named.items() if value is not None}})
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
-        opened = FileJournal.open(loaded.journal, durability=loaded.durability)
+        opened = FileJournal.open(
+            loaded.journal,
+            durability=loaded.durability,
+            keep_delivered_s=loaded.keep_delivered_days * 86_400,
+            keep_delivered_bytes=loaded.keep_delivered_mb * 1_000_000,
+        )
         trail = cls(loaded, opened, Database(loaded))
         trail._delivery.start()
         _open_trails.add(trail)
@@ -234,7 +250,7 @@ class AuditTrail:
     def status(self) -> Status:
         """How it is doing. Cheap; touches neither disk nor network."""
         durable, delivered = self._journal.durable_seq, self._delivery.delivered_seq
-        problem = self._delivery.problem
+        problem, room = self._delivery.problem, self._journal.room
         return Status(
             recorded=self._recorder.recorded,
             durable_seq=durable,
@@ -243,6 +259,9 @@ class AuditTrail:
             waiting=self._recorder.waiting,
             quarantined=self._delivery.quarantined,
             failures=self._failures.counts,
+            damage=tuple(finding.sentence for finding in self._journal.damage),
+            disk_free_bytes=room.free_bytes if room is not None else None,
+            outage_hours_left=room.hours if room is not None else None,
             last_error=str(problem) if problem is not None else self._failures.last,
             store=self._delivery.state,
             journal=str(self._settings.journal),
@@ -260,6 +279,7 @@ class AuditTrail:
         self._inquirer.close()
         self._recorder.active = False
         self._wrapping.undo_all()
+        self._recorder.retry()
         self._delivery.stop(self._settings.close_timeout_s)
         self._closed = self._left_over()
         if not self._closed:
@@ -295,6 +315,17 @@ class AuditTrail:
         await self.aclose()
 
     # -- inside
+
+    def _tend(self) -> None:
+        """Off the order path, about twice a second."""
+        self._recorder.retry()
+        found = self._journal.damage
+        for finding in found[self._damage_told :]:
+            self._damage_told += 1
+            if finding.what is not What.TORN_TAIL:  # no call had been told that it was written
+                self._failures.note("journal damaged", finding.sentence)
+                self._recorder.missing(finding.sentence)
+        self._journal.tend()
 
     def _left_over(self) -> FlushReport:
         left = max(0, self._journal.durable_seq - self._delivery.delivered_seq) + self._recorder.waiting

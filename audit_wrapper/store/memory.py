@@ -18,11 +18,11 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._index = Index()
-        self._marks: dict[UUID, int] = defaultdict(int)
+        self._marks: dict[UUID, tuple[int, bytes]] = defaultdict(lambda: (0, b""))
         self._events: dict[UUID, list[Event]] = defaultdict(list)
         self._scoped: dict[str, list[Event]] = defaultdict(list)
         self._projected: dict[UUID, Projected] = {}
-        self._taken: set[tuple[UUID, int]] = set()
+        self._taken: dict[tuple[UUID, int], bytes] = {}
         self.quarantined: list[tuple[Entry, str]] = []
 
     async def open(self) -> None:
@@ -31,9 +31,14 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def delivered_seq(self, stream: UUID) -> int:
-        """The last seq of the stream that was taken."""
+    async def delivered(self, stream: UUID) -> tuple[int, bytes]:
+        """Number and hash of the last entry of the stream that was taken."""
         return self._marks[stream]
+
+    async def holds(self, stream: UUID, entries: Sequence[Entry]) -> int:
+        """How many of these entries, counted from the first, were taken just as they are."""
+        known = (self._taken.get((stream, entry.seq)) == entry.hash for entry in entries)
+        return next((n for n, is_known in enumerate(known) if not is_known), len(entries))
 
     async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
         """Take a batch. Taking it again changes nothing."""
@@ -42,7 +47,8 @@ class MemoryStore:
     async def quarantine(self, stream: UUID, entry: Entry, reason: str) -> None:
         """Set one entry aside."""
         self.quarantined.append((entry, reason))
-        self._marks[stream] = max(self._marks[stream], entry.seq)
+        self._taken[stream, entry.seq] = entry.hash
+        self._marks[stream] = max(self._marks[stream], (entry.seq, entry.hash))
 
     async def relink(self) -> int:
         """There is no positions table here."""
@@ -54,7 +60,7 @@ class MemoryStore:
         for entry, record in zip(entries, records, strict=True):
             if (stream, entry.seq) in self._taken:
                 continue
-            self._taken.add((stream, entry.seq))
+            self._taken[stream, entry.seq] = entry.hash
             merged = set(self._index.merged)
             for route in self._index.route(record):
                 self._events[route.order_key].append(Event(stream, entry.seq, record, route.part))
@@ -71,7 +77,7 @@ class MemoryStore:
                 touched |= {key for key, p in self._projected.items() if p.scope == scope and p.open}
             self._project(touched)
             touched.clear()
-            self._marks[stream] = max(self._marks[stream], entry.seq)
+            self._marks[stream] = max(self._marks[stream], (entry.seq, entry.hash))
 
     @property
     def orders(self) -> list[OrderRow]:

@@ -98,10 +98,22 @@ class PostgresStore:
 
     # -- delivery
 
+    async def delivered(self, stream: UUID) -> tuple[int, bytes]:
+        """Number and hash of the last entry of the stream that is here; 0 and no bytes: none yet."""
+        async with self._connections.use("read how far delivery is") as con:
+            row = await con.fetchrow(self._sql["delivered"], stream)
+            return (0, b"") if row is None else (row["delivered_seq"], row["delivered_hash"])
+
     async def delivered_seq(self, stream: UUID) -> int:
         """Up to which entry the stream is here; 0: none yet."""
-        async with self._connections.use("read how far delivery is") as con:
-            return await con.fetchval(self._sql["delivered_seq"], stream) or 0
+        return (await self.delivered(stream))[0]
+
+    async def holds(self, stream: UUID, entries: Sequence[Entry]) -> int:
+        """How many of these entries, counted from the first, are here just as they are."""
+        async with self._connections.use("compare with the journal") as con:
+            rows = await con.fetch(self._sql["held"], stream, [e.seq for e in entries], [e.hash for e in entries])
+        held = {row["seq"] for row in rows}
+        return next((n for n, entry in enumerate(entries) if entry.seq not in held), len(entries))
 
     async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
         """Store a batch in one transaction. Harmless when repeated, wholly or in part.

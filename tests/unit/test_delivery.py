@@ -26,7 +26,8 @@ class Store:
         self.taken: dict[int, Record] = {}
         self.batches: list[int] = []
         self.set_aside: dict[int, str] = {}
-        self.mark = 0
+        self.marks: dict[UUID, tuple[int, bytes]] = {}
+        self.hashes: dict[tuple[UUID, int], bytes] = {}
         self.refuse: set[int] = set()
         self.fail_next: list[Exception] = []
         self.fail_after_commit: list[Exception] = []
@@ -39,23 +40,33 @@ class Store:
 
     async def close(self) -> None: ...
 
-    async def delivered_seq(self, stream: UUID) -> int:
-        return self.mark
+    async def delivered(self, stream: UUID) -> tuple[int, bytes]:
+        return self.marks.get(stream, (0, b""))
+
+    async def holds(self, stream: UUID, entries: Sequence[Entry]) -> int:
+        known = [self.hashes.get((stream, entry.seq)) == entry.hash for entry in entries]
+        return known.index(False) if False in known else len(known)
 
     async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
         self._maybe_fail()
         if any(entry.seq in self.refuse for entry in entries):
             raise InvalidRow("a row that cannot be")
-        assert [entry.seq for entry in entries] == list(range(self.mark + 1, self.mark + 1 + len(entries)))
+        assert all((stream, entry.seq) not in self.hashes for entry in entries), "nothing comes twice"
         self.taken.update(zip((entry.seq for entry in entries), records, strict=True))
         self.batches.append(len(entries))
-        self.mark = entries[-1].seq
+        for entry in entries:
+            self._note(stream, entry)
         if self.fail_after_commit:
             raise self.fail_after_commit.pop(0)
 
     async def quarantine(self, stream: UUID, entry: Entry, reason: str) -> None:
         self.set_aside[entry.seq] = reason
-        self.mark = entry.seq
+        self._note(stream, entry)
+
+    def _note(self, stream: UUID, entry: Entry) -> None:
+        assert entry.seq > self.marks.get(stream, (0, b""))[0], "the mark never goes back"
+        self.marks[stream] = (entry.seq, entry.hash)
+        self.hashes[stream, entry.seq] = entry.hash
 
     async def relink(self) -> int:
         return 0
@@ -150,7 +161,7 @@ def test_stopping_delivers_what_is_there(rig: Rig) -> None:
     rig.record(20)
     rig.delivery.start()
     assert rig.delivery.stop(10)
-    assert rig.store.mark == 20
+    assert rig.store.marks[rig.journal.stream][0] == 20
 
 
 def test_stopping_without_a_database_ends_in_time(rig: Rig) -> None:
@@ -162,9 +173,59 @@ def test_stopping_without_a_database_ends_in_time(rig: Rig) -> None:
     assert not rig.delivery._thread.is_alive()
 
 
-async def test_an_older_copy_of_the_journal_is_noticed(rig: Rig) -> None:
-    rig.store.mark = 10
-    rig.record(3)
+async def test_damaged_bytes_are_set_aside_with_the_reason_though_they_still_make_a_record(rig: Rig) -> None:
+    rig.record(4)
+    read = rig.journal.read
+
+    def damaged(*arguments: int) -> list[Entry]:
+        return [entry._replace(damage="a byte was flipped") if entry.seq == 3 else entry for entry in read(*arguments)]
+
+    rig.journal.read = damaged  # type: ignore[method-assign, assignment]
     rig.delivery.start()
     await rig.delivered()
-    assert "journal behind the database" in rig.failures.counts
+    assert rig.store.set_aside == {3: "a byte was flipped"}
+    assert sorted(rig.store.taken) == [1, 2, 4]
+
+
+async def test_an_older_copy_of_the_journal_goes_on_as_a_stream_of_its_own(rig: Rig) -> None:
+    rig.record(10)
+    rig.delivery.start()
+    await rig.delivered()
+    rig.delivery.stop(5)
+    known = rig.store
+    first_stream = rig.journal.stream
+
+    old = rig.journal
+    copy = MemoryJournal()  # put back from before 7 was written, and traded on before the database was reached
+    copy._stream, copy._hash = old._stream, old._entries[5].hash
+    copy._entries, copy._seq = old._entries[:6], 6
+    rig.journal = copy
+    rig.record(3)
+    settings = Settings.load({"delivery_batch": 4, "delivery_pause_s": 0.01}, environ={})
+    rig.delivery = Delivery(copy, lambda: known, settings, rig.failures)
+    rig.delivery.start()
+    await rig.delivered()
+
+    assert rig.failures.counts == {"journal and database differ": 1}
+    assert copy.stream != first_stream
+    assert known.marks[first_stream][0] == 10, "what the database had before is untouched"
+    assert known.marks[copy.stream][0] == 9
+    assert sorted(seq for stream, seq in known.hashes if stream == copy.stream) == [7, 8, 9]
+    rig.record(1)
+    await rig.delivered()
+    assert known.marks[copy.stream][0] == 10
+
+
+async def test_what_retention_took_away_does_not_contradict(rig: Rig) -> None:
+    rig.record(10)
+    rig.delivery.start()
+    await rig.delivered()
+    rig.delivery.stop(5)
+    rig.journal._entries = rig.journal._entries[10:]
+    rig.record(2)
+    settings = Settings.load({"delivery_pause_s": 0.01}, environ={})
+    rig.delivery = Delivery(rig.journal, lambda: rig.store, settings, rig.failures)
+    rig.delivery.start()
+    await rig.delivered()
+    assert rig.failures.counts == {}
+    assert rig.store.marks[rig.journal.stream][0] == 12

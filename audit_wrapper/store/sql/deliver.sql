@@ -7,8 +7,14 @@ SELECT set_config('statement_timeout', $1, true);
 -- Always in the order of their numbers, so that two deliverers cannot wait for each other.
 SELECT pg_advisory_xact_lock(k) FROM (SELECT k FROM unnest($1::bigint[]) AS k ORDER BY k) AS sorted;
 
--- name: delivered_seq
-SELECT delivered_seq FROM audit.streams WHERE stream = $1;
+-- name: delivered
+SELECT delivered_seq, delivered_hash FROM audit.streams WHERE stream = $1;
+
+-- name: held
+-- Which of these entries are here just as they are, set aside or not. $1: stream, $2: seq, $3: hash
+SELECT seq FROM unnest($2::bigint[], $3::bytea[]) AS entry(seq, hash)
+WHERE EXISTS (SELECT FROM audit.events e WHERE e.stream = $1 AND e.seq = entry.seq AND e.hash = entry.hash)
+   OR EXISTS (SELECT FROM audit.quarantine q WHERE q.stream = $1 AND q.seq = entry.seq AND q.hash = entry.hash)
 
 -- name: advance_stream
 INSERT INTO audit.streams AS s (stream, delivered_seq, delivered_hash) VALUES ($1, $2, $3)

@@ -23,7 +23,7 @@ CREATE TABLE audit.events (
     seq            bigint NOT NULL,                  -- the record's number in its journal; order is this, not a clock
     record_id      uuid NOT NULL,
     kind           text NOT NULL,                    -- intent, acknowledged, unchanged, rejected, not_sent,
-                                                     -- outcome_unknown, reported, linked, reconciled, unattributed
+                                                     -- outcome_unknown, reported, linked, reconciled, unattributed, gap
     action         text NOT NULL,                    -- place, amend, cancel, cancel_all, set_stops, close, account,
                                                      -- position, ask, other
     exchange       text,
