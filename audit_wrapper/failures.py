@@ -6,6 +6,8 @@ import logging
 import threading
 from collections import Counter
 
+from audit_wrapper.errors import AuditWrapperError
+
 logger = logging.getLogger("audit_wrapper")
 
 
@@ -25,7 +27,8 @@ class Failures:
             self._last = f"{kind}: {text}"
             first = self._counts[kind] == 1
         if first:
-            trace = problem if isinstance(problem, BaseException) else None
+            # our own errors say all there is to say; only of what nobody foresaw is the place worth knowing
+            trace = None if isinstance(problem, str | AuditWrapperError | OSError) else problem
             logger.error(
                 "audit trail: %s: %s (trading goes on; further failures of this kind are counted, see status())",
                 kind,

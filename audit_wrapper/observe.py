@@ -153,7 +153,11 @@ class _Inner:
 
 
 async def _watch(inner: _Inner, hooks: Hooks, enter: Callable[[], Any]) -> Any:
-    frame = enter()
+    try:
+        frame = enter()
+    except EntryRefused:
+        inner.begin().close()  # it is not to run
+        raise
     try:
         result = await inner.begin()
     except BaseException as problem:

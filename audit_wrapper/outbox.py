@@ -42,6 +42,7 @@ class Outbox:
         self._waiting_bytes = 0
         self._lost = 0
         self._lost_since: datetime | None = None
+        self._retrying = False
         self._lock = threading.RLock()  # a signal handler of the bot's may trade in the middle of this
         self.recorded = 0
 
@@ -61,6 +62,10 @@ class Outbox:
         if not self._waiting and self._append(payload):
             return
         with self._lock:
+            if self._waiting:
+                self.retry()
+                if not self._waiting and self._append(payload):
+                    return
             if len(self._waiting) >= _WAITING_LIMIT or self._waiting_bytes + len(payload) > _WAITING_BYTES:
                 self._lost += 1
                 self._lost_since = self._lost_since or record.called_at
@@ -68,21 +73,30 @@ class Outbox:
             else:
                 self._waiting.append(payload)
                 self._waiting_bytes += len(payload)
-            self.retry()
 
     def retry(self) -> None:
         """Write what waits, as far as the journal takes it."""
         with self._lock:
-            while self._waiting:
-                payload = self._waiting[0]
-                if not self._append(payload):
-                    return
-                self._waiting.popleft()
-                self._waiting_bytes -= len(payload)
-            if self._lost:
-                sentence = f"{self._lost} records since {self._lost_since} were lost: the journal could not be written"
-                if self._append(codec.encode(self._gap_record(sentence))):
-                    self._lost, self._lost_since = 0, None
+            if self._retrying:
+                return  # called by a signal handler in the middle of this: what it put comes after what waits already
+            self._retrying = True
+            try:
+                self._write_waiting()
+            finally:
+                self._retrying = False
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            payload = self._waiting[0]
+            if not self._append(payload):
+                return
+            self._waiting.popleft()
+            self._waiting_bytes -= len(payload)
+        if self._lost:
+            lost, since = self._lost, self._lost_since
+            sentence = f"{lost} records since {since} were lost: the journal could not be written"
+            if self._append(codec.encode(self._gap_record(sentence))):
+                self._lost, self._lost_since = self._lost - lost, None
 
     def _append(self, payload: bytes) -> bool:
         try:

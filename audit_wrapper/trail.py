@@ -33,6 +33,8 @@ from audit_wrapper.wrapping import Wrapping
 
 logger = logging.getLogger("audit_wrapper")
 
+_NOTHING_MISSING = (What.DELETED, What.DIVERGED)  # what was deleted is still open, what diverged is delivered apart
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
@@ -40,11 +42,13 @@ _T = TypeVar("_T")
 class FlushReport(msgspec.Struct, frozen=True):
     """What `flush` or `close` achieved. True in a condition when everything recorded is in the store.
 
-    undelivered: records that are safe in the journal and not in the store. problem: why, in words.
+    undelivered: records that are safe in the journal and not in the store. unwritten: records that the journal does not
+    take; they are in memory only, and gone with the process. problem: why, in words.
     """
 
     complete: bool
     undelivered: int = 0
+    unwritten: int = 0
     problem: str | None = None
 
     def __bool__(self) -> bool:
@@ -220,12 +224,14 @@ class AuditTrail:
 
     async def flush(self, timeout_s: float = 30.0) -> FlushReport:
         """Wait until all that is recorded by now is in the store, `timeout_s` at the most. Says what is not."""
+        self._recorder.retry()
+        waiting = self._recorder.waiting
         waiter = self._delivery.reached(self._journal.durable_seq)
         try:
             await asyncio.wait_for(asyncio.wrap_future(waiter), timeout_s)
         except TimeoutError:
             return self._left_over()
-        return self._left_over()
+        return self._left_over() if waiting else FlushReport(complete=True)
 
     async def reconcile(self, timeout_s: float = 30.0) -> ReconcileReport:
         """Ask the exchanges, through the bot's own clients, about every order that is not complete in the store.
@@ -282,7 +288,14 @@ class AuditTrail:
         self._recorder.retry()
         self._delivery.stop(self._settings.close_timeout_s)
         self._closed = self._left_over()
-        if not self._closed:
+        if self._closed.unwritten:
+            logger.error(
+                "audit trail: %d records are LOST: the journal in %s could not be written (%s)",
+                self._closed.unwritten,
+                self._settings.journal,
+                self._failures.last,
+            )
+        if self._closed.undelivered:
             logger.warning(
                 "audit trail: %d records are not in the database yet (%s); they are safe in %s and go there next time",
                 self._closed.undelivered,
@@ -322,17 +335,20 @@ class AuditTrail:
         found = self._journal.damage
         for finding in found[self._damage_told :]:
             self._damage_told += 1
-            if finding.what is not What.TORN_TAIL:  # no call had been told that it was written
-                self._failures.note("journal damaged", finding.sentence)
+            if finding.what is What.TORN_TAIL:
+                continue  # no call had been told that it was written
+            self._failures.note("journal damaged", finding.sentence)
+            if finding.what not in _NOTHING_MISSING:
                 self._recorder.missing(finding.sentence)
         self._journal.tend()
 
     def _left_over(self) -> FlushReport:
-        left = max(0, self._journal.durable_seq - self._delivery.delivered_seq) + self._recorder.waiting
-        if left == 0:
+        left = max(0, self._journal.durable_seq - self._delivery.delivered_seq)
+        waiting = self._recorder.waiting
+        if left == waiting == 0:
             return FlushReport(complete=True)
-        problem = self._delivery.problem
-        return FlushReport(complete=False, undelivered=left, problem=str(problem) if problem else self._delivery.state)
+        problem = self._delivery.problem if left else self._failures.last
+        return FlushReport(False, left, waiting, problem=str(problem) if problem else self._delivery.state)
 
     def _client_for(self, exchange: str) -> ClientSubject | None:
         return next((c.subject for c in self._wrapping.clients() if c.subject.exchange == exchange), None)

@@ -92,8 +92,8 @@ class Writer:
             if self._begun is not None:
                 self._settle()
             if (now := monotonic()) >= self._look_at:
-                self._look_at = now + _LOOK_S
                 self._look()
+                self._look_at = now + _LOOK_S
             if self.end.size >= self._full_at and self.end.seq >= self.end.segment.first_seq:
                 self._turn_if_it_goes()
             segment, size, seq, previous = self.end
@@ -137,6 +137,7 @@ class Writer:
         segment = self.end.segment
         if segment.is_there():
             return
+        self._look_at = 0.0  # until that is mended, no append may believe in it
         self._folder.mkdir(parents=True, exist_ok=True)
         self._renew_lock()
         sentence = f"{segment.path} was deleted while it was written; what it held is kept by this process"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit_wrapper.errors import JournalUnavailable
-from audit_wrapper.journal import Journal, MemoryJournal, FileJournal, chain
+from audit_wrapper.journal import FileJournal, Journal, MemoryJournal, chain
 
 
 @pytest.fixture(params=["memory", "process", "power", "tiny segments"])
