@@ -69,7 +69,12 @@ class Day:
                     raise Lost(str(failures))
                 asyncio.run(self._check(exchange))
         except Exception as problem:
-            raise Lost(f"seed {self.seed} ({self.kind}, {dict(self.done)}): {problem}") from problem
+            logged = self._log.read_text()[-3_000:] if self._log.exists() else ""
+            raise Lost(f"seed {self.seed} ({self.kind}, {dict(self.done)}): {problem}\nlogged:\n{logged}") from problem
+
+    @property
+    def _log(self) -> Path:
+        return self.folder.with_name("bot.log")
 
     # -- one run
 
@@ -134,7 +139,7 @@ class Day:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _be_the_bot(writing, exchange, self.dsn, self.folder, run)
+            _be_the_bot(writing, self._log, exchange, self.dsn, self.folder, run)
         os.close(writing)
         try:
             return self._hear(pid, reading, act)
@@ -222,10 +227,12 @@ def _fields(run: Run) -> dict[str, Any]:
     return {name: getattr(run, name) for name in run.__struct_fields__}
 
 
-def _be_the_bot(writing: int, exchange: RemoteExchange, dsn: str, folder: Path, run: Run) -> None:
+def _be_the_bot(writing: int, log: Path, exchange: RemoteExchange, dsn: str, folder: Path, run: Run) -> None:
     """The child's whole life; never returns."""
     try:
+        log.parent.mkdir(parents=True, exist_ok=True)
         os.dup2(writing, 1)
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
         trader.run(exchange.kind, exchange.url, dsn, folder, run)
     except BaseException:
         os.write(1, b"Traceback " + traceback.format_exc().encode())
