@@ -6,6 +6,8 @@ import logging
 import threading
 from collections import Counter
 
+from audit_wrapper.errors import AuditWrapperError
+
 logger = logging.getLogger("audit_wrapper")
 
 
@@ -13,7 +15,11 @@ class Failures:
     """Counts what went wrong, by kind. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, in a forked child: the old lock may be held by a thread that is not there any more."""
+        self._lock = threading.RLock()  # a signal handler may trade, or close the trail, in the middle of `note`
         self._counts: Counter[str] = Counter()
         self._last: str | None = None
 
@@ -25,7 +31,8 @@ class Failures:
             self._last = f"{kind}: {text}"
             first = self._counts[kind] == 1
         if first:
-            trace = problem if isinstance(problem, BaseException) else None
+            # our own errors are whole sentences; where something else went wrong, its trace helps
+            trace = None if isinstance(problem, (str, AuditWrapperError)) else problem
             logger.error(
                 "audit trail: %s: %s (trading goes on; further failures of this kind are counted, see status())",
                 kind,

@@ -36,6 +36,10 @@ class Outbox:
         self._lock = threading.Lock()
         self.recorded = 0
 
+    def use_journal(self, journal: Appends) -> None:
+        """Records go there from now on, also those that wait."""
+        self._journal = journal
+
     @property
     def waiting(self) -> int:
         """Records that wait in memory for the journal."""

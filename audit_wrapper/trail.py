@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
+import contextlib
 import inspect
 import logging
 import os
-import weakref
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -17,9 +22,11 @@ import msgspec
 from audit_wrapper import calls
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.delivery import Delivery, Store
+from audit_wrapper.embedded import EmbeddedPostgres
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
 from audit_wrapper.exchanges import asking
 from audit_wrapper.failures import Failures
+from audit_wrapper.forks import Adoption, SideJournal
 from audit_wrapper.frames import Frame, opening_side
 from audit_wrapper.journal import Journal, SqliteJournal
 from audit_wrapper.observe import observed
@@ -93,10 +100,11 @@ class AuditTrail:
         self._recorder = Recorder(journal, account=settings.account, failures=self._failures)
         self._wrapping = Wrapping(self._recorder, self._failures)
         self._delivery = Delivery(journal, database.store, settings, self._failures)
-        self._inquirer = Inquirer(self._recorder, settings, self._failures, self._client_for)
+        self._adoption: Adoption | None = None
         self._closed: FlushReport | None = None
-        if settings.ask_exchange == "auto":
-            self._recorder.after_call = self._inquirer.after_call
+        self._closing = threading.RLock()
+        self._is_closing = False
+        self._start_asking()
 
     @classmethod
     def open(
@@ -124,9 +132,14 @@ class AuditTrail:
         loaded = Settings.load({**settings, **{name: value for name, value in named.items() if value is not None}})
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
-        opened = SqliteJournal.open(loaded.journal, durability=loaded.durability)
-        trail = cls(loaded, opened, Database(loaded))
-        trail._delivery.start()
+        opened = _open_journal(loaded, loaded.journal)
+        try:
+            trail = cls(loaded, opened, Database(loaded))
+            trail._delivery.start()
+        except BaseException:
+            opened.close()
+            raise
+        trail._adopt()
         _open_trails.add(trail)
         return trail
 
@@ -204,11 +217,7 @@ class AuditTrail:
 
     async def flush(self, timeout_s: float = 30.0) -> FlushReport:
         """Wait until all that is recorded by now is in the store, `timeout_s` at the most. Says what is not."""
-        waiter = self._delivery.reached(self._journal.durable_seq)
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(waiter), timeout_s)
-        except TimeoutError:
-            return self._left_over()
+        await _done(self._delivery.reached(self._journal.durable_seq), timeout_s)
         return self._left_over()
 
     async def reconcile(self, timeout_s: float = 30.0) -> ReconcileReport:
@@ -255,28 +264,25 @@ class AuditTrail:
 
         What is left stays in the journal and is delivered by the next run. Closing twice is harmless.
         """
-        if self._closed is not None:
-            return self._closed
-        self._inquirer.close()
-        self._recorder.active = False
-        self._wrapping.undo_all()
-        self._delivery.stop(self._settings.close_timeout_s)
-        self._closed = self._left_over()
-        if not self._closed:
-            logger.warning(
-                "audit trail: %d records are not in the database yet (%s); they are safe in %s and go there next time",
-                self._closed.undelivered,
-                self._closed.problem,
-                self._settings.journal,
-            )
-        self._journal.close()
-        self._database.stop()
-        _open_trails.discard(self)
-        return self._closed
+        return self._close(self._settings.close_timeout_s)
 
     async def aclose(self) -> FlushReport:
         """`close()` without holding up the event loop."""
-        return await asyncio.to_thread(self.close)
+        if self._closed is not None:
+            return self._closed
+        report: concurrent.futures.Future[FlushReport] = concurrent.futures.Future()
+
+        def close() -> None:
+            report.set_running_or_notify_cancel()
+            try:
+                report.set_result(self.close())
+            except BaseException as problem:
+                report.set_exception(problem)
+
+        # not on the loop's own pool: that may be busy with the bot's work, or shut down already
+        threading.Thread(target=close, name="audit_wrapper-close", daemon=True).start()
+        await _done(report, None)
+        return report.result()
 
     def __enter__(self) -> Self:
         return self
@@ -295,6 +301,97 @@ class AuditTrail:
         await self.aclose()
 
     # -- inside
+
+    def _close(self, timeout_s: float, *, at_exit: bool = False) -> FlushReport:
+        # Another thread's close is waited for; not by the delivery, for which that one waits.
+        if not self._closing.acquire(blocking=not self._delivery.is_this_thread):
+            return self._left_over()
+        try:
+            if self._closed is None and not self._is_closing:  # a signal handler may come in the middle
+                self._is_closing = True
+                self._closed = self._shut(timeout_s, at_exit=at_exit)
+            return self._closed if self._closed is not None else self._left_over()
+        finally:
+            self._closing.release()
+
+    def _shut(self, timeout_s: float, *, at_exit: bool) -> FlushReport:
+        self._inquirer.close()
+        if not at_exit:  # else other exit handlers, and daemon threads, may still trade
+            self._recorder.active = False
+            self._wrapping.undo_all()
+        until = time.monotonic() + timeout_s
+        try:
+            self._delivery.stop(timeout_s)
+            if self._adoption is not None:
+                self._adoption.stop(max(0.0, until - time.monotonic()))
+        except BaseException:  # a second Ctrl-C, say; what follows is quick
+            self._finish()
+            raise
+        return self._finish()
+
+    def _finish(self) -> FlushReport:
+        # An answer that comes only now is kept as well.
+        late = SideJournal(self._settings.journal, "late", self._open_beside)
+        self._recorder.use_journal(late)
+        self._closed = left = self._left_over()
+        if not left:
+            logger.warning(
+                "audit trail: %d records are not in the database yet (%s); they are safe in %s and go there next time",
+                left.undelivered,
+                left.problem,
+                self._settings.journal,
+            )
+        self._journal.close()
+        self._database.stop()
+        _open_trails.discard(self)
+        return left
+
+    def _start_asking(self) -> None:
+        self._inquirer = Inquirer(self._recorder, self._settings, self._failures, self._client_for)
+        if self._settings.ask_exchange == "auto":
+            self._recorder.after_call = self._inquirer.after_call
+
+    def _delivery_of(self, journal: Journal) -> Delivery:
+        return Delivery(journal, self._database.store, self._settings, self._failures)
+
+    def _open_beside(self, folder: Path) -> Journal:
+        return _open_journal(self._settings, folder)
+
+    def _adopt(self) -> None:
+        """Deliver what forked children left that are gone."""
+        try:
+            adoption = Adoption(self._settings.journal, self._open_beside, self._delivery_of, self._failures)
+            adoption.start()
+            self._adoption = adoption
+        except Exception as problem:  # it stays for the next run
+            self._failures.note("delivering what a forked process left", problem)
+
+    def _after_fork(self) -> None:
+        """In the forked child: from here on a trail of its own, which begins with its first record.
+
+        Nothing of the parent's delivery may be touched, not even closed: sockets, and what the system knows of them,
+        are shared with the parent.
+        """
+        _parents.append((self._delivery, self._database, self._journal, self._inquirer))
+        self._inquirer.closed = True
+        self._failures.reset()
+        self._journal = SideJournal(self._settings.journal, "fork", self._open_beside, self._begin_in_child)
+        self._recorder.begin_anew(self._journal)
+        self._database = Database(self._settings)
+        self._delivery = self._delivery_of(self._journal)
+        self._adoption = None
+        self._closing = threading.RLock()
+        self._start_asking()
+
+    def _begin_in_child(self) -> None:
+        try:
+            self._delivery.start()
+            processes = sys.modules.get("multiprocessing.util")
+            if processes is not None:  # its children end without atexit
+                processes.Finalize(None, _close_all, exitpriority=0)
+        except Exception as problem:  # inside a trade; the next run delivers
+            self._failures.note("delivering in a forked process", problem)
+        self._adopt()
 
     def _left_over(self) -> FlushReport:
         left = max(0, self._journal.durable_seq - self._delivery.delivered_seq) + self._recorder.waiting
@@ -316,23 +413,23 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._dsn = settings.dsn
-        self._embedded: Any = None
         self.embedded_folder = None if settings.dsn else str(settings.journal / "postgres")
+        self._embedded = None if self.embedded_folder is None else EmbeddedPostgres(self.embedded_folder)
+        self._stopped = False
         self.address = _without_password(settings.dsn) if settings.dsn else None
 
     def store(self) -> Store:
         """A new connection. On the delivery thread, where starting the embedded server holds up nobody."""
         from audit_wrapper.store.postgres import PostgresStore
 
-        if self._dsn is None and self.embedded_folder is not None:
-            from audit_wrapper.embedded import EmbeddedPostgres
-
-            self._embedded = EmbeddedPostgres(self.embedded_folder)
-            self._dsn = self.address = self._embedded.start()
-        assert self._dsn is not None
+        dsn = self._settings.dsn
+        if self._embedded is not None:
+            if self._stopped:
+                raise StoreUnavailable("the trail is closed, and with it the embedded PostgreSQL")
+            dsn = self.address = self._embedded.start()  # also when it was killed meanwhile
+        assert dsn is not None
         return PostgresStore(
-            self._dsn,
+            dsn,
             bot_schema=self._settings.bot_schema,
             positions_table=self._settings.positions_table,
             statement_timeout_s=self._settings.statement_timeout_s,
@@ -340,6 +437,7 @@ class Database:
 
     def stop(self) -> None:
         """Stop the embedded server, if it is ours."""
+        self._stopped = True
         if self._embedded is not None:
             self._embedded.stop()
 
@@ -373,10 +471,45 @@ def _without_password(dsn: str) -> str:
     return f"{scheme}{slashes}{login.partition(':')[0]}{at}{tail}" if at else dsn
 
 
-_open_trails: weakref.WeakSet[AuditTrail] = weakref.WeakSet()
+async def _done(future: concurrent.futures.Future[Any], timeout_s: float | None) -> None:
+    """Wait for what a thread does. asyncio.wrap_future shows a trace when the loop is closed before the thread ends."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def wake(_: concurrent.futures.Future[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed
+            loop.call_soon_threadsafe(done.set)
+
+    future.add_done_callback(wake)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(done.wait(), timeout_s)
+
+
+def _open_journal(settings: Settings, folder: Path) -> Journal:
+    return SqliteJournal.open(folder, durability=settings.durability)
+
+
+_open_trails: set[AuditTrail] = set()  # not weak: what was wrapped goes on recording when the trail itself is dropped
+_parents: list[object] = []
 
 
 @atexit.register
 def _close_all() -> None:
+    """At the interpreter's exit. Recording goes on: exit handlers and daemon threads may trade until the very end."""
+    began = time.monotonic()
     for trail in list(_open_trails):
-        trail.close()
+        try:
+            timeout_s = trail._settings.close_timeout_s - (time.monotonic() - began)
+            trail._close(max(0.0, timeout_s), at_exit=True)
+        except KeyboardInterrupt:  # one more Ctrl-C: what is left is delivered by the next run
+            continue
+        except Exception as problem:
+            logger.error("audit trail: closing at exit: %s", problem)
+
+
+def _after_fork_in_child() -> None:
+    for trail in _open_trails:
+        trail._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
