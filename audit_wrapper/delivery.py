@@ -29,6 +29,7 @@ logger = logging.getLogger("audit_wrapper")
 
 _TEND_EVERY_S = 0.5
 _GIVE_UP_S = 1.0
+_LOOK_EVERY_S = 0.05
 
 
 class Store(Protocol):
@@ -79,6 +80,7 @@ class Delivery:
         self._lock = threading.Lock()
         self._waiters: list[tuple[int, concurrent.futures.Future[None]]] = []
         self._stopping = False
+        self._stop_at = 0  # the last number that stopping waits for
         self._give_up = False
         self._relink_asked = False
         self._tend_at = 0.0
@@ -97,7 +99,7 @@ class Delivery:
 
     def drain(self) -> bool:
         """Deliver what is there on this thread, however long it takes; False: `stop` ended it before."""
-        self._stopping = True
+        self._stopping, self._stop_at = True, self._journal.durable_seq
         self._thread = threading.current_thread()
         self._run_thread()
         return self._delivered_all()
@@ -122,19 +124,16 @@ class Delivery:
             self._release(all_of_them=True)
         return waiter
 
-    def stop(self, timeout_s: float) -> bool:
-        """Deliver what is there, for `timeout_s` at the most; True if all of it was."""
-        self._stopping = True
-        self._hurry()
-        if self.is_this_thread:
-            self._give_up = True
-        elif self._thread is not None:
-            try:
-                self._ended.wait(timeout_s)
-            finally:  # also when a second Ctrl-C ends the waiting
-                self._abandon()
-            if self._ended.is_set():
-                self._thread.join(_GIVE_UP_S)
+    def stop(self, timeout_s: float, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Deliver what is there, for `timeout_s` at the most, and no longer than until `unless`; True if all of it was."""
+        try:
+            self._stopping, self._stop_at = True, self._journal.durable_seq
+            self._hurry()
+            until = time.monotonic() + timeout_s
+            while self.runs and not self.is_this_thread and not unless() and (left := until - time.monotonic()) > 0:
+                self._ended.wait(min(left, _LOOK_EVERY_S))
+        finally:  # also when a second Ctrl-C ends the waiting
+            self._abandon()
         return self.delivered_seq >= self._journal.durable_seq
 
     # -- on the thread
@@ -142,11 +141,15 @@ class Delivery:
     def _abandon(self) -> None:
         """End it, whatever it waits for. One that is stuck in the system (a name that is looked up) stays behind."""
         self._give_up = True
+        if self._thread is None or self.is_this_thread:
+            return
         until = time.monotonic() + _GIVE_UP_S
-        while not self._ended.is_set() and time.monotonic() < until:
-            if self._loop is not None and self._task is not None:
+        while self.runs and time.monotonic() < until:
+            if self._task is not None:
                 self._call(self._task.cancel)  # again and again: what cleans up after the first may hang as well
-            self._ended.wait(0.1)
+            self._ended.wait(_LOOK_EVERY_S)
+        if not self.runs:
+            self._thread.join(_GIVE_UP_S)
 
     def _hurry(self) -> None:
         if self._wake is not None:
@@ -303,7 +306,7 @@ class Delivery:
                 waiter.set_result(None)
 
     def _delivered_all(self) -> bool:
-        return self.state == "connected" and self.delivered_seq >= self._journal.durable_seq
+        return self.state == "connected" and self.delivered_seq >= self._stop_at
 
     def _note_retry(self, state: tenacity.RetryCallState) -> None:
         self._tend()  # the journal grows while the database is away

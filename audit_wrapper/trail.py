@@ -316,20 +316,21 @@ class AuditTrail:
 
     def _shut(self, timeout_s: float, *, at_exit: bool) -> FlushReport:
         self._inquirer.close()
-        if not at_exit:  # else other exit handlers, and daemon threads, may still trade
-            self._recorder.active = False
-            self._wrapping.undo_all()
-        until = time.monotonic() + timeout_s
+        until, recorded = time.monotonic() + timeout_s, self._recorder.recorded
         try:
-            self._delivery.stop(timeout_s)
+            # a bot that trades on while it exits is not kept alive for it: the next run delivers
+            self._delivery.stop(timeout_s, unless=lambda: at_exit and self._recorder.recorded != recorded)
             if self._adoption is not None:
                 self._adoption.stop(max(0.0, until - time.monotonic()))
         except BaseException:  # a second Ctrl-C, say; what follows is quick
-            self._finish()
+            self._finish(at_exit)
             raise
-        return self._finish()
+        return self._finish(at_exit)
 
-    def _finish(self) -> FlushReport:
+    def _finish(self, at_exit: bool) -> FlushReport:
+        if not at_exit:  # else other exit handlers, and daemon threads, may still trade
+            self._recorder.active = False
+            self._wrapping.undo_all()
         # An answer that comes only now is kept as well.
         late = SideJournal(self._settings.journal, "late", self._open_beside)
         self._recorder.use_journal(late)
@@ -472,16 +473,26 @@ def _without_password(dsn: str) -> str:
 
 
 async def _done(future: concurrent.futures.Future[Any], timeout_s: float | None) -> None:
-    """Wait for what a thread does. asyncio.wrap_future shows a trace when the loop is closed before the thread ends."""
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    """Wait for what a thread does. asyncio's own ways leave a word behind when the loop is closed before the thread ends:
+    `wrap_future` a trace, `wait_for` (before Python 3.12) a task that was destroyed."""
+    loop = asyncio.get_running_loop()
+    waiting = loop.create_future()
 
-    def wake(_: concurrent.futures.Future[Any]) -> None:
+    def end() -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    def wake(_: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed
-            loop.call_soon_threadsafe(done.set)
+            loop.call_soon_threadsafe(end)
 
-    future.add_done_callback(wake)
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(done.wait(), timeout_s)
+    timer = loop.call_later(timeout_s, end) if timeout_s is not None else None
+    try:
+        future.add_done_callback(wake)
+        await waiting
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def _open_journal(settings: Settings, folder: Path) -> Journal:
