@@ -9,6 +9,7 @@ and removes them.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -47,6 +48,7 @@ class SideJournal:
         self._open_journal = open_journal
         self._begun = begun
         self._journal: Journal | None = None
+        self._folder: Path | None = None
         self._lock = threading.RLock()
 
     @property
@@ -88,24 +90,31 @@ class SideJournal:
             if self._journal is not None:
                 self._journal.close()
 
+    def discard(self) -> None:
+        """Close it and take its folder away: everything in it is delivered."""
+        self.close()
+        if self._folder is not None:
+            with contextlib.suppress(JournalError, OSError):  # then the next run does
+                _remove(self._folder)
+
     def _real(self) -> Journal:
         if self._journal is None:
             with self._lock:
                 if self._journal is None:
-                    opened = self._opened()
+                    folder, opened = self._opened()
                     if self._journal is None:  # else a signal handler was here in the meantime
-                        self._journal = opened
+                        self._journal, self._folder = opened, folder
                         if self._begun is not None:
                             self._begun()
         return self._journal
 
-    def _opened(self) -> Journal:
+    def _opened(self) -> tuple[Path, Journal]:
         problem: Exception | None = None
         for number in itertools.islice(itertools.count(), _NAMES):
             folder = self._beside / f"{self._kind}-{os.getpid()}{f'.{number}' if number else ''}"
             try:
                 folder.mkdir(parents=True)  # never one that is there: it may be delivered and removed at this moment
-                return self._open_journal(folder)
+                return folder, self._open_journal(folder)
             except (FileExistsError, JournalError) as taken:
                 problem = taken
         assert problem is not None

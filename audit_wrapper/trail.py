@@ -342,6 +342,8 @@ class AuditTrail:
                 left.problem,
                 self._settings.journal,
             )
+        if left and isinstance(self._journal, SideJournal):
+            self._journal.discard()
         self._journal.close()
         self._database.stop()
         _open_trails.discard(self)

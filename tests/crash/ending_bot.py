@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 late: list[Callable[[], None]] = []
@@ -74,7 +75,7 @@ class Bot:
 
     def trade(self, times: int = 5) -> None:
         for _ in range(times):
-            say(self.client.create_order(SYMBOL, "market", "buy", 1)["id"])
+            say(self.client.create_order(SYMBOL, "market", "buy", 10)["id"])
 
     def trade_on(self) -> None:
         while True:
@@ -82,7 +83,7 @@ class Bot:
 
     async def trade_async(self, times: int = 5) -> None:
         for _ in range(times):
-            say((await self.async_client.create_order(SYMBOL, "market", "buy", 1))["id"])
+            say((await self.async_client.create_order(SYMBOL, "market", "buy", 10))["id"])
 
     async def trade_on_async(self) -> None:
         while True:
@@ -333,7 +334,7 @@ def closed_by_the_collector(bot: Bot) -> None:
     bot.trade()
     Holder()  # a cycle: collected in the middle of anything
     while bot.trail._closed is None:
-        bot.client.create_order(SYMBOL, "market", "buy", 1)
+        bot.client.create_order(SYMBOL, "market", "buy", 10)
         [[] for _ in range(1000)]  # garbage, so that the collector runs
 
 
@@ -367,6 +368,54 @@ def dropped(bot: Bot) -> None:
     bot.open()
     del bot.trail
     bot.trade()
+
+
+# -- on a simulated exchange, with a real ccxt client
+
+
+def ccxt_client(bot: Bot) -> Any:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+    from simulated_exchange import async_client_for
+
+    client = async_client_for("bybit", os.environ["EXCHANGE_URL"])
+    bot.trail = AuditTrail.open(bot.dsn, journal=bot.journal, account=bot.way, ask_after_s=0.05)
+    bot.async_client = bot.trail.wrap(client)
+    return client
+
+
+def killed_in_the_middle_of_an_order(bot: Bot) -> None:
+    async def main() -> None:
+        client = ccxt_client(bot)
+        from simulated_exchange import RemoteExchange
+
+        remote = RemoteExchange("bybit", os.environ["EXCHANGE_URL"])
+        await bot.trade_async()
+        hold = remote.hold("create")
+        try:
+            order = asyncio.create_task(bot.trade_async(1))
+            await asyncio.to_thread(remote.reached, hold)
+            os.kill(os.getpid(), signal.SIGINT)
+            await order
+        finally:
+            remote.release(hold)
+            await client.close()
+
+    asyncio.run(main())
+
+
+def loop_closed_while_asking(bot: Bot) -> None:
+    """What was asked of the exchange is asked on the bot's loop, and the bot closes it without looking what is on it."""
+
+    async def main() -> None:
+        client = ccxt_client(bot)
+        await bot.trade_async()
+        while not any(task.get_name() == "audit_wrapper-ask" for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.01)
+        await client.close()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    loop.close()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import asyncpg
 import pytest
+from simulated_exchange import RemoteExchange
 
 from audit_wrapper import AuditTrail
 from audit_wrapper.journal import verify
@@ -35,7 +36,12 @@ NOISE = re.compile(
     r"never awaited|exception calling callback|ResourceWarning|Segmentation|unclosed"
 )
 OUR_WORDS = re.compile(r"^audit trail: ", re.MULTILINE)
-LEAVES_SOME = ("with_other_tasks", "daemon_threads", "closed_by_a_logging_handler", "closed_by_the_collector")  # for the next run, and says so
+LEAVES_SOME = (
+    "with_other_tasks",
+    "daemon_threads",
+    "closed_by_a_logging_handler",
+    "closed_by_the_collector",
+)  # for the next run, and says so
 OUR_FRAME = re.compile(r'File "[^"]*/audit_wrapper/(?!observe|clients|proxies)')
 
 
@@ -69,6 +75,7 @@ BY_ITSELF = [
     Case("exit_in_a_task", 7),
     Case("exit_at_once", 9),
     Case("loop_stopped", 1),
+    Case("killed_in_the_middle_of_an_order", -signal.SIGINT),
     *(
         Case(way, 0)
         for way in (
@@ -85,6 +92,7 @@ BY_ITSELF = [
             "closed_by_many",
             "answer_after_close",
             "dropped",
+            "loop_closed_while_asking",
         )
     ),
 ]
@@ -117,7 +125,7 @@ class Ended(NamedTuple):
 class Run:
     """One bot, from its start to what the next run finds."""
 
-    def __init__(self, case: Case, dsn: str, served: str, journal: Path) -> None:
+    def __init__(self, case: Case, dsn: str, served: str, exchange: str, journal: Path) -> None:
         self._case, self._dsn, self._journal = case, dsn, journal
         self._told: list[str] = []
         self._began_to_end = 0.0
@@ -128,7 +136,11 @@ class Run:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env={**os.environ, "AUDIT_WRAPPER_CLOSE_TIMEOUT_S": str(CLOSE_TIMEOUT_S)},
+                env={
+                    **os.environ,
+                    "AUDIT_WRAPPER_CLOSE_TIMEOUT_S": str(CLOSE_TIMEOUT_S),
+                    "EXCHANGE_URL": exchange,
+                },
                 start_new_session=True,
             )
             watchdog = threading.Timer(30, self._process.kill)
@@ -163,7 +175,9 @@ class Run:
         return Ended(self.code, self.took_s, self._told, self.words, stored)
 
     async def _next_run(self) -> set[str]:
-        async with AuditTrail.open(self._dsn, journal=self._journal, account=self._case.way, ask_exchange="off") as trail:
+        async with AuditTrail.open(
+            self._dsn, journal=self._journal, account=self._case.way, ask_exchange="off"
+        ) as trail:
             flushed = await trail.flush(timeout_s=30)
             assert flushed, flushed
             while any(self._journal.glob("late-*")):  # delivered beside it, and then removed
@@ -171,9 +185,7 @@ class Run:
         assert list(verify(self._journal)) == []
         connection = await asyncpg.connect(self._dsn)
         try:
-            rows = await connection.fetch(
-                "SELECT order_id FROM monitoring.orders WHERE account = $1 AND status = 'FILLED'", self._case.way
-            )
+            rows = await connection.fetch("SELECT order_id FROM monitoring.orders WHERE account = $1", self._case.way)
         finally:
             await connection.close()
         return {row["order_id"] for row in rows}
@@ -187,7 +199,9 @@ def silent() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Case, Future[Ended]]]:
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Case, Future[Ended]]]:
     """All bots of this module, a few at a time; each test then looks at its own."""
     server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("audit_template")
     name = server.create(template)
@@ -201,9 +215,9 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     }
 
     def run(case: Case) -> Ended:
-        return Run(case, dsn, served[case.database], folder / str(case)).ended()
+        return Run(case, dsn, served[case.database], exchange.url, folder / str(case)).ended()
 
-    with ThreadPoolExecutor(4) as pool:
+    with RemoteExchange.spawn("bybit") as exchange, ThreadPoolExecutor(4) as pool:
         yield {case: pool.submit(run, case) for case in CASES if case in wanted}
     server.drop(name)
 
