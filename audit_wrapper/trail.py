@@ -19,10 +19,9 @@ from typing import Any, Self, TypeVar, cast
 
 import msgspec
 
-from audit_wrapper import calls
+from audit_wrapper import calls, embedded
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.delivery import Delivery, Store
-from audit_wrapper.embedded import EmbeddedPostgres
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
 from audit_wrapper.exchanges import asking
 from audit_wrapper.failures import Failures
@@ -132,6 +131,8 @@ class AuditTrail:
         loaded = Settings.load({**settings, **{name: value for name, value in named.items() if value is not None}})
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
+        else:
+            embedded.imported()  # here, and not on the delivery thread: a child forked then would have half of it
         opened = _open_journal(loaded, loaded.journal)
         try:
             trail = cls(loaded, opened, Database(loaded))
@@ -417,7 +418,7 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.embedded_folder = None if settings.dsn else str(settings.journal / "postgres")
-        self._embedded = None if self.embedded_folder is None else EmbeddedPostgres(self.embedded_folder)
+        self._embedded = None if self.embedded_folder is None else embedded.EmbeddedPostgres(self.embedded_folder)
         self._stopped = False
         self.address = _without_password(settings.dsn) if settings.dsn else None
 

@@ -64,8 +64,8 @@ class AsyncClient:
 
 
 class Bot:
-    def __init__(self, way: str, dsn: str, journal: str) -> None:
-        self.way, self.dsn, self.journal = way, dsn, journal
+    def __init__(self, way: str, dsn: str | None, journal: str) -> None:
+        self.way, self.dsn, self.journal = way, dsn or None, journal
 
     def open(self) -> AuditTrail:
         self.trail = AuditTrail.open(self.dsn, journal=self.journal, account=self.way)

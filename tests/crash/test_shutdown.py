@@ -236,3 +236,89 @@ def test_a_bot_ends_as_it_would_without_us_and_loses_nothing(case: Case, runs: d
     assert set(ended.told) <= ended.stored
     if case.database == "there" and len(case.signals) < 2 and case.way not in LEAVES_SOME:
         assert not OUR_WORDS.search(ended.words), ended.words
+
+
+class Lodged:
+    """Bots on an embedded PostgreSQL in one journal folder, one after the other."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self.told: set[str] = set()
+
+    def run(self, way: str, number: int | None = None, close_timeout_s: float = 60) -> tuple[int, str]:
+        """Exit code, and what it said on stderr. number: the signal it gets when it has told of some orders."""
+        script = "forked_bot.py" if "child" in way else BOT.name
+        with subprocess.Popen(
+            [sys.executable, "-W", "default::ResourceWarning", str(BOT.with_name(script)), way, "", str(self._journal)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "AUDIT_WRAPPER_CLOSE_TIMEOUT_S": str(close_timeout_s)},
+            start_new_session=True,  # a terminal's Ctrl-C goes to the whole group
+        ) as bot:
+            assert bot.stdout is not None
+            assert bot.stderr is not None
+            for line in bot.stdout:
+                if line != "leaving\n":
+                    self.told.add(line.strip())
+                if number is not None and len(self.told) % ENOUGH == 0:
+                    os.killpg(bot.pid, number)
+                    number = None
+            words = bot.stderr.read()
+            return bot.wait(60), words
+
+    def server(self) -> int | None:
+        """The server's process, if it runs."""
+        try:
+            pid = int((self._journal / "postgres" / "postmaster.pid").read_text().split()[0])
+            os.kill(pid, 0)
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return pid
+
+    async def stored(self) -> set[str]:
+        """The orders in the table, after one more run of a trail there."""
+        trail = AuditTrail.open(journal=self._journal, ask_exchange="off", close_timeout_s=60)
+        async with trail:
+            assert await trail.flush(timeout_s=60)
+            connection = await asyncpg.connect(trail.status().database)
+            try:
+                rows = await connection.fetch("SELECT order_id FROM monitoring.orders WHERE order_id IS NOT NULL")
+            finally:
+                await connection.close()
+        return {row["order_id"] for row in rows}
+
+
+async def test_the_embedded_server_ends_with_the_bot_or_waits_for_the_next(tmp_path: Path) -> None:
+    lodged = Lodged(tmp_path / "journal")
+
+    assert lodged.run("the_end_of_main") == (0, ""), "all is delivered at exit, before the server is stopped"
+    assert lodged.server() is None
+
+    code, words = lodged.run("in_async_with", signal.SIGINT)
+    assert code == -signal.SIGINT
+    assert "audit trail:" not in words
+    assert lodged.server() is None
+
+    assert lodged.run("child_that_flushes") == (0, ""), "parent and child use one server, and neither stops the other's"
+    assert lodged.server() is None
+
+    assert lodged.run("never_closed", signal.SIGTERM) == (-signal.SIGTERM, "")
+    left = lodged.server()  # nothing of ours can run then
+    assert lodged.run("closed_by_many") == (0, ""), "it takes the server over, if it had been started by then"
+    assert lodged.server() is None
+
+    assert await lodged.stored() == lodged.told
+    assert lodged.server() is None
+    assert left is None or left != os.getpid()
+
+
+async def test_a_bot_that_ends_while_the_embedded_server_is_made_does_not_wait_for_it(tmp_path: Path) -> None:
+    lodged = Lodged(tmp_path / "journal")
+    began = time.monotonic()
+    code, words = lodged.run("in_with", signal.SIGINT, close_timeout_s=0.1)
+    assert code == -signal.SIGINT
+    assert time.monotonic() - began < IN_TIME_S
+    assert not NOISE.search(words), words
+    assert await lodged.stored() == lodged.told
+    assert lodged.server() is None
