@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import tenacity
@@ -27,6 +28,8 @@ from audit_wrapper.settings import Settings
 logger = logging.getLogger("audit_wrapper")
 
 _TEND_EVERY_S = 0.5
+_GIVE_UP_S = 1.0
+_LOOK_EVERY_S = 0.05
 
 
 class Store(Protocol):
@@ -79,10 +82,12 @@ class Delivery:
         self._settings = settings
         self._failures = failures
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Event | None = None
         self._lock = threading.Lock()
         self._waiters: list[tuple[int, concurrent.futures.Future[None]]] = []
         self._stopping = False
+        self._stop_at = 0  # the last number that stopping waits for
         self._give_up = False
         self._relink_asked = False
         self._tend_at = 0.0
@@ -90,51 +95,97 @@ class Delivery:
         self.quarantined = 0
         self.state = "starting"
         self.problem: AuditWrapperError | None = None
-        self._thread = threading.Thread(target=self._run_thread, name="audit_wrapper-delivery", daemon=True)
+        # not Thread.join: in Python 3.11 a Ctrl-C during it takes the thread for ended (gh-90882)
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin."""
+        self._thread = threading.Thread(target=self._run_thread, name="audit_wrapper-delivery", daemon=True)
         self._thread.start()
 
+    def drain(self) -> bool:
+        """Deliver what is there on this thread, however long it takes; False: `stop` ended it before."""
+        self._stopping, self._stop_at = True, self._journal.durable_seq
+        self._thread = threading.current_thread()
+        self._run_thread()
+        return self._delivered_all()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._thread is not None and not self._ended.is_set()
+
+    @property
+    def is_this_thread(self) -> bool:
+        """Whether the caller is the delivery itself (a logging handler, say), which cannot wait for its own end."""
+        return threading.current_thread() is self._thread
+
     def reached(self, seq: int) -> concurrent.futures.Future[None]:
-        """Done once everything up to `seq` is in the store and linked as far as it can be."""
+        """Done once everything up to `seq` is in the store and linked as far as it can be, or delivery has ended."""
         waiter: concurrent.futures.Future[None] = concurrent.futures.Future()
         with self._lock:
             self._waiters.append((seq, waiter))
         self._hurry()
+        if not self.runs:  # nobody else would
+            self._release(all_of_them=True)
         return waiter
 
-    def stop(self, timeout_s: float) -> bool:
-        """Deliver what is there, for `timeout_s` at the most; True if all of it was."""
-        self._stopping = True
-        self._hurry()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join(timeout_s)
-            if self._thread.is_alive():
-                self._give_up = True
-                self._hurry()
-                self._thread.join(1.0)
+    def stop(self, timeout_s: float, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Deliver what is there, for `timeout_s` at the most, and no longer than until `unless`; True if all of it was."""
+        try:
+            self._stopping, self._stop_at = True, self._journal.durable_seq
+            self._hurry()
+            until = time.monotonic() + timeout_s
+            while self.runs and not self.is_this_thread and not unless() and (left := until - time.monotonic()) > 0:
+                self._ended.wait(min(left, _LOOK_EVERY_S))
+        finally:  # also when a second Ctrl-C ends the waiting
+            self._abandon()
         return self.delivered_seq >= self._journal.durable_seq
 
     # -- on the thread
 
+    def _abandon(self) -> None:
+        """End it, whatever it waits for. One that is stuck in the system (a name that is looked up) stays behind."""
+        self._give_up = True
+        if self._thread is None or self.is_this_thread:
+            return
+        until = time.monotonic() + _GIVE_UP_S
+        while self.runs and time.monotonic() < until:
+            if self._task is not None:
+                self._call(self._task.cancel)  # again and again: what cleans up after the first may hang as well
+            self._ended.wait(_LOOK_EVERY_S)
+        if not self.runs:
+            self._thread.join(_GIVE_UP_S)
+
     def _hurry(self) -> None:
-        loop, wake = self._loop, self._wake
-        if loop is not None and wake is not None:
-            try:
-                loop.call_soon_threadsafe(wake.set)
-            except RuntimeError:  # the loop has ended meanwhile
-                return
+        if self._wake is not None:
+            self._call(self._wake.set)
+
+    def _call(self, work: Callable[[], object]) -> None:
+        try:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(work)
+        except RuntimeError:  # the loop has ended meanwhile
+            return
 
     def _run_thread(self) -> None:
         try:
-            asyncio.run(self._run())
+            with asyncio.Runner(loop_factory=_Loop) as runner:
+                runner.run(self._run())
+        except asyncio.CancelledError:
+            self.state = "stopped"
         except Exception as problem:  # the thread's last word; what was recorded stays in the journal
             self.state = f"stopped: {problem}"
-            self._failures.note("delivery stopped", problem)
+            if not self._give_up:
+                self._failures.note("delivery stopped", problem)
+        finally:
+            self._ended.set()
+            self._release(all_of_them=True)
 
     async def _run(self) -> None:
-        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._task, self._wake = asyncio.current_task(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         store: Store | None = None
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda problem: isinstance(problem, Exception)),
@@ -143,24 +194,26 @@ class Delivery:
             before_sleep=self._note_retry,
             sleep=self._sleep,
         )
-        while not (self._give_up or (self._stopping and self._delivered_all())):
-            try:
-                async for attempt in retrying:
-                    with attempt:
-                        if store is None:
-                            store = await self._connected()
-                        try:
-                            busy = await self._step(store)
-                        except Exception:
-                            await _closed(store)
-                            store = None
-                            raise
-            except tenacity.RetryError:
-                break
-            if not busy and not self._stopping:
-                await self._sleep(self._settings.delivery_pause_s)
-        if store is not None:
-            await _closed(store)
+        try:
+            while not (self._give_up or (self._stopping and self._delivered_all())):
+                try:
+                    async for attempt in retrying:
+                        with attempt:
+                            if store is None:
+                                store = await self._connected()
+                            try:
+                                busy = await self._step(store)
+                            except Exception:
+                                await _closed(store)
+                                store = None
+                                raise
+                except tenacity.RetryError:
+                    break
+                if not busy and not self._stopping:
+                    await self._sleep(self._settings.delivery_pause_s)
+        finally:
+            if store is not None:
+                await _closed(store)
 
     async def _connected(self) -> Store:
         store = self._make_store()
@@ -273,16 +326,16 @@ class Delivery:
         self.delivered_seq = seq
         self._journal.delivered(seq)
 
-    def _release(self) -> None:
+    def _release(self, *, all_of_them: bool = False) -> None:
         with self._lock:
-            done = [waiter for seq, waiter in self._waiters if seq <= self.delivered_seq]
-            self._waiters = [pair for pair in self._waiters if pair[0] > self.delivered_seq]
+            done = [waiter for seq, waiter in self._waiters if all_of_them or seq <= self.delivered_seq]
+            self._waiters = [pair for pair in self._waiters if pair[1] not in done]
         for waiter in done:
             if waiter.set_running_or_notify_cancel():
                 waiter.set_result(None)
 
     def _delivered_all(self) -> bool:
-        return self.state == "connected" and self.delivered_seq >= self._journal.durable_seq
+        return self.state == "connected" and self.delivered_seq >= self._stop_at
 
     def _note_retry(self, state: tenacity.RetryCallState) -> None:
         self._tend()  # the journal grows while the database is away
@@ -302,6 +355,13 @@ class Delivery:
         except TimeoutError:
             return
         self._wake.clear()
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Looks names up without a thread pool: at the interpreter's exit, when the last is delivered, there is none."""
+
+    async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
+        return socket.getaddrinfo(*args, **kwargs)
 
 
 async def _closed(store: Store) -> None:

@@ -46,6 +46,10 @@ class Outbox:
         self._lock = threading.RLock()  # a signal handler of the bot's may trade in the middle of this
         self.recorded = 0
 
+    def use_journal(self, journal: Appends) -> None:
+        """Records go there from now on, also those that wait."""
+        self._journal = journal
+
     @property
     def waiting(self) -> int:
         """Records that wait in memory for the journal."""

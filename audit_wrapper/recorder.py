@@ -80,6 +80,15 @@ class Recorder:
         """Records that wait in memory for the journal."""
         return self._outbox.waiting
 
+    def use_journal(self, journal: Appends) -> None:
+        """Records go there from now on: the other one is about to be closed."""
+        self._outbox.use_journal(journal)
+
+    def begin_anew(self, journal: Appends) -> None:
+        """In a forked child: what waits is the parent's, and so are the calls of its other threads."""
+        self._outbox = Outbox(journal, self._failures, self._gap_record)
+        self.under_way = 0 if self._frame.get() is None else 1
+
     def note_failure(self, kind: str, problem: BaseException) -> None:
         """Something of ours went wrong inside a call of the bot's."""
         self._failures.note(kind, problem)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
+import contextlib
 import inspect
 import logging
 import os
-import weakref
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import msgspec
 
-from audit_wrapper import calls
+from audit_wrapper import calls, embedded
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.delivery import Delivery, Store
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
 from audit_wrapper.exchanges import asking
 from audit_wrapper.failures import Failures
+from audit_wrapper.forks import Adoption, SideJournal
 from audit_wrapper.frames import Frame, opening_side
 from audit_wrapper.journal import FileJournal, Journal, What
 from audit_wrapper.observe import observed
@@ -106,12 +112,13 @@ class AuditTrail:
             refuse_entries=settings.entries_without_journal == "refuse",
         )
         self._wrapping = Wrapping(self._recorder, self._failures)
-        self._delivery = Delivery(journal, database.store, settings, self._failures, self._tend)
-        self._inquirer = Inquirer(self._recorder, settings, self._failures, self._client_for)
-        self._closed: FlushReport | None = None
+        self._delivery = self._delivery_of(journal, self._tend)
         self._damage_told = 0
-        if settings.ask_exchange == "auto":
-            self._recorder.after_call = self._inquirer.after_call
+        self._adoption: Adoption | None = None
+        self._closed: FlushReport | None = None
+        self._closing = threading.RLock()
+        self._is_closing = False
+        self._start_asking()
 
     @classmethod
     def open(
@@ -139,14 +146,16 @@ class AuditTrail:
         loaded = Settings.load({**settings, **{name: value for name, value in named.items() if value is not None}})
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
-        opened = FileJournal.open(
-            loaded.journal,
-            durability=loaded.durability,
-            keep_delivered_s=loaded.keep_delivered_days * 86_400,
-            keep_delivered_bytes=loaded.keep_delivered_mb * 1_000_000,
-        )
-        trail = cls(loaded, opened, Database(loaded))
-        trail._delivery.start()
+        else:
+            embedded.imported()  # here, and not on the delivery thread: a child forked then would have half of it
+        opened = _open_journal(loaded, loaded.journal)
+        try:
+            trail = cls(loaded, opened, Database(loaded))
+            trail._delivery.start()
+        except BaseException:
+            opened.close()
+            raise
+        trail._adopt()
         _open_trails.add(trail)
         return trail
 
@@ -226,12 +235,8 @@ class AuditTrail:
         """Wait until all that is recorded by now is in the store, `timeout_s` at the most. Says what is not."""
         self._recorder.retry()
         waiting = self._recorder.waiting
-        waiter = self._delivery.reached(self._journal.durable_seq)
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(waiter), timeout_s)
-        except TimeoutError:
-            return self._left_over()
-        return self._left_over() if waiting else FlushReport(complete=True)
+        reached = await _done(self._delivery.reached(self._journal.durable_seq), timeout_s)
+        return FlushReport(complete=True) if reached and not waiting else self._left_over()
 
     async def reconcile(self, timeout_s: float = 30.0) -> ReconcileReport:
         """Ask the exchanges, through the bot's own clients, about every order that is not complete in the store.
@@ -280,36 +285,25 @@ class AuditTrail:
 
         What is left stays in the journal and is delivered by the next run. Closing twice is harmless.
         """
-        if self._closed is not None:
-            return self._closed
-        self._inquirer.close()
-        self._recorder.active = False
-        self._wrapping.undo_all()
-        self._recorder.retry()
-        self._delivery.stop(self._settings.close_timeout_s)
-        self._closed = self._left_over()
-        if self._closed.unwritten:
-            logger.error(
-                "audit trail: %d records are LOST: the journal in %s could not be written (%s)",
-                self._closed.unwritten,
-                self._settings.journal,
-                self._failures.last,
-            )
-        if self._closed.undelivered:
-            logger.warning(
-                "audit trail: %d records are not in the database yet (%s); they are safe in %s and go there next time",
-                self._closed.undelivered,
-                self._closed.problem,
-                self._settings.journal,
-            )
-        self._journal.close()
-        self._database.stop()
-        _open_trails.discard(self)
-        return self._closed
+        return self._close(self._settings.close_timeout_s)
 
     async def aclose(self) -> FlushReport:
         """`close()` without holding up the event loop."""
-        return await asyncio.to_thread(self.close)
+        if self._closed is not None:
+            return self._closed
+        report: concurrent.futures.Future[FlushReport] = concurrent.futures.Future()
+
+        def close() -> None:
+            report.set_running_or_notify_cancel()
+            try:
+                report.set_result(self.close())
+            except BaseException as problem:
+                report.set_exception(problem)
+
+        # not on the loop's own pool: that may be busy with the bot's work, or shut down already
+        threading.Thread(target=close, name="audit_wrapper-close", daemon=True).start()
+        await _done(report, None)
+        return report.result()
 
     def __enter__(self) -> Self:
         return self
@@ -342,6 +336,109 @@ class AuditTrail:
                 self._recorder.missing(finding.sentence)
         self._journal.tend()
 
+    def _close(self, timeout_s: float, *, at_exit: bool = False) -> FlushReport:
+        # Another thread's close is waited for; not by the delivery, for which that one waits.
+        if not self._closing.acquire(blocking=not self._delivery.is_this_thread):
+            return self._left_over()
+        try:
+            if self._closed is None and not self._is_closing:  # a signal handler may come in the middle
+                self._is_closing = True
+                self._closed = self._shut(timeout_s, at_exit=at_exit)
+            return self._closed if self._closed is not None else self._left_over()
+        finally:
+            self._closing.release()
+
+    def _shut(self, timeout_s: float, *, at_exit: bool) -> FlushReport:
+        self._inquirer.close()
+        self._recorder.retry()
+        until, recorded = time.monotonic() + timeout_s, self._recorder.recorded
+        try:
+            # a bot that trades on while it exits is not kept alive for it: the next run delivers
+            self._delivery.stop(timeout_s, unless=lambda: at_exit and self._recorder.recorded != recorded)
+            if self._adoption is not None:
+                self._adoption.stop(max(0.0, until - time.monotonic()))
+        except BaseException:  # a second Ctrl-C, say; what follows is quick
+            self._finish(at_exit)
+            raise
+        return self._finish(at_exit)
+
+    def _finish(self, at_exit: bool) -> FlushReport:
+        if not at_exit:  # else other exit handlers, and daemon threads, may still trade
+            self._recorder.active = False
+            self._wrapping.undo_all()
+        # An answer that comes only now is kept as well.
+        late = SideJournal(self._settings.journal, "late", self._open_beside)
+        self._recorder.use_journal(late)
+        self._closed = left = self._left_over()
+        if left.unwritten:
+            logger.error(
+                "audit trail: %d records are LOST: the journal in %s could not be written (%s)",
+                left.unwritten,
+                self._settings.journal,
+                self._failures.last,
+            )
+        if left.undelivered:
+            logger.warning(
+                "audit trail: %d records are not in the database yet (%s); they are safe in %s and go there next time",
+                left.undelivered,
+                left.problem,
+                self._settings.journal,
+            )
+        if left and isinstance(self._journal, SideJournal):
+            self._journal.discard()
+        self._journal.close()
+        self._database.stop()
+        _open_trails.discard(self)
+        return left
+
+    def _start_asking(self) -> None:
+        self._inquirer = Inquirer(self._recorder, self._settings, self._failures, self._client_for)
+        if self._settings.ask_exchange == "auto":
+            self._recorder.after_call = self._inquirer.after_call
+
+    def _delivery_of(self, journal: Journal, tend: Callable[[], None] | None = None) -> Delivery:
+        return Delivery(journal, self._database.store, self._settings, self._failures, tend)
+
+    def _open_beside(self, folder: Path) -> Journal:
+        return _open_journal(self._settings, folder)
+
+    def _adopt(self) -> None:
+        """Deliver what forked children left that are gone."""
+        try:
+            adoption = Adoption(self._settings.journal, self._open_beside, self._delivery_of, self._failures)
+            adoption.start()
+            self._adoption = adoption
+        except Exception as problem:  # it stays for the next run
+            self._failures.note("delivering what a forked process left", problem)
+
+    def _after_fork(self) -> None:
+        """In the forked child: from here on a trail of its own, which begins with its first record.
+
+        Nothing of the parent's delivery may be touched, not even closed: sockets, and what the system knows of them,
+        are shared with the parent.
+        """
+        _parents.append((self._delivery, self._database, self._journal, self._inquirer))
+        self._inquirer.closed = True
+        self._failures.reset()
+        self._journal = SideJournal(self._settings.journal, "fork", self._open_beside, self._begin_in_child)
+        self._recorder.begin_anew(self._journal)
+        self._database = Database(self._settings)
+        self._delivery = self._delivery_of(self._journal, self._tend)
+        self._damage_told = 0
+        self._adoption = None
+        self._closing = threading.RLock()
+        self._start_asking()
+
+    def _begin_in_child(self) -> None:
+        try:
+            self._delivery.start()
+            processes = sys.modules.get("multiprocessing.util")
+            if processes is not None:  # its children end without atexit
+                processes.Finalize(None, _close_all, exitpriority=0)
+        except Exception as problem:  # inside a trade; the next run delivers
+            self._failures.note("delivering in a forked process", problem)
+        self._adopt()
+
     def _left_over(self) -> FlushReport:
         left = max(0, self._journal.durable_seq - self._delivery.delivered_seq)
         waiting = self._recorder.waiting
@@ -363,23 +460,23 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._dsn = settings.dsn
-        self._embedded: Any = None
         self.embedded_folder = None if settings.dsn else str(settings.journal / "postgres")
+        self._embedded = None if self.embedded_folder is None else embedded.EmbeddedPostgres(self.embedded_folder)
+        self._stopped = False
         self.address = _without_password(settings.dsn) if settings.dsn else None
 
     def store(self) -> Store:
         """A new connection. On the delivery thread, where starting the embedded server holds up nobody."""
         from audit_wrapper.store.postgres import PostgresStore
 
-        if self._dsn is None and self.embedded_folder is not None:
-            from audit_wrapper.embedded import EmbeddedPostgres
-
-            self._embedded = EmbeddedPostgres(self.embedded_folder)
-            self._dsn = self.address = self._embedded.start()
-        assert self._dsn is not None
+        dsn = self._settings.dsn
+        if self._embedded is not None:
+            if self._stopped:
+                raise StoreUnavailable("the trail is closed, and with it the embedded PostgreSQL")
+            dsn = self.address = self._embedded.start()  # also when it was killed meanwhile
+        assert dsn is not None
         return PostgresStore(
-            self._dsn,
+            dsn,
             bot_schema=self._settings.bot_schema,
             positions_table=self._settings.positions_table,
             statement_timeout_s=self._settings.statement_timeout_s,
@@ -387,6 +484,7 @@ class Database:
 
     def stop(self) -> None:
         """Stop the embedded server, if it is ours."""
+        self._stopped = True
         if self._embedded is not None:
             self._embedded.stop()
 
@@ -420,10 +518,61 @@ def _without_password(dsn: str) -> str:
     return f"{scheme}{slashes}{login.partition(':')[0]}{at}{tail}" if at else dsn
 
 
-_open_trails: weakref.WeakSet[AuditTrail] = weakref.WeakSet()
+async def _done(future: concurrent.futures.Future[Any], timeout_s: float | None) -> bool:
+    """Wait for what a thread does; True if it is done. asyncio's own ways leave a word behind when the loop is closed before the thread ends:
+    `wrap_future` a trace, `wait_for` (before Python 3.12) a task that was destroyed."""
+    loop = asyncio.get_running_loop()
+    waiting = loop.create_future()
+
+    def end() -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    def wake(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed
+            loop.call_soon_threadsafe(end)
+
+    timer = loop.call_later(timeout_s, end) if timeout_s is not None else None
+    try:
+        future.add_done_callback(wake)
+        await waiting
+    finally:
+        if timer is not None:
+            timer.cancel()
+    return future.done()
+
+
+def _open_journal(settings: Settings, folder: Path) -> Journal:
+    return FileJournal.open(
+        folder,
+        durability=settings.durability,
+        keep_delivered_s=settings.keep_delivered_days * 86_400,
+        keep_delivered_bytes=settings.keep_delivered_mb * 1_000_000,
+    )
+
+
+_open_trails: set[AuditTrail] = set()  # not weak: what was wrapped goes on recording when the trail itself is dropped
+_parents: list[object] = []
 
 
 @atexit.register
 def _close_all() -> None:
+    """At the interpreter's exit. Recording goes on: exit handlers and daemon threads may trade until the very end."""
+    began = time.monotonic()
     for trail in list(_open_trails):
-        trail.close()
+        try:
+            timeout_s = trail._settings.close_timeout_s - (time.monotonic() - began)
+            trail._close(max(0.0, timeout_s), at_exit=True)
+        except KeyboardInterrupt:  # one more Ctrl-C: what is left is delivered by the next run
+            continue
+        except Exception as problem:
+            logger.error("audit trail: closing at exit: %s", problem)
+
+
+def _after_fork_in_child() -> None:
+    for trail in _open_trails:
+        trail._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
