@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +29,7 @@ from audit_wrapper.settings import Settings
 logger = logging.getLogger("audit_wrapper")
 
 _TEND_EVERY_S = 0.5
+_COUNT_EVERY_S = 2.0
 
 
 class Store(Protocol):
@@ -50,6 +53,10 @@ class Store(Protocol):
 
     async def quarantine(self, stream: UUID, entry: Entry, reason: str) -> None:
         """Set one entry aside and go past it."""
+        ...
+
+    async def count_quarantined(self, stream: UUID) -> int:
+        """How many entries of the stream are set aside and were not brought in since."""
         ...
 
     async def relink(self) -> int:
@@ -79,7 +86,10 @@ class Delivery:
         self._give_up = False
         self._relink_asked = False
         self._tend_at = 0.0
-        self.delivered_seq = 0
+        self._count_at = 0.0
+        self._batch = settings.delivery_batch
+        self._working: asyncio.Task[None] | None = None
+        self.delivered_seq = journal.delivered_seq  # a hint until the store has been asked
         self.quarantined = 0
         self.state = "starting"
         self.problem: AuditWrapperError | None = None
@@ -105,29 +115,37 @@ class Delivery:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
                 self._give_up = True
-                self._hurry()
+                self._drop_everything()
                 self._thread.join(1.0)
         return self.delivered_seq >= self._journal.durable_seq
 
     # -- on the thread
 
     def _hurry(self) -> None:
-        loop, wake = self._loop, self._wake
-        if loop is not None and wake is not None:
-            try:
-                loop.call_soon_threadsafe(wake.set)
-            except RuntimeError:  # the loop has ended meanwhile
-                return
+        if self._wake is not None:
+            self._call_soon(self._wake.set)
+
+    def _drop_everything(self) -> None:
+        # in the middle of a statement, maybe: what it came to, the store will say next time
+        if self._working is not None:
+            self._call_soon(self._working.cancel)
+
+    def _call_soon(self, callback: Callable[[], object]) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(callback)
 
     def _run_thread(self) -> None:
         try:
             asyncio.run(self._run())
+        except asyncio.CancelledError:
+            return
         except Exception as problem:  # the thread's last word; what was recorded stays in the journal
             self.state = f"stopped: {problem}"
             self._failures.note("delivery stopped", problem)
 
     async def _run(self) -> None:
-        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._wake, self._working = asyncio.get_running_loop(), asyncio.Event(), asyncio.current_task()
         store: Store | None = None
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda problem: isinstance(problem, Exception)),
@@ -136,24 +154,28 @@ class Delivery:
             before_sleep=self._note_retry,
             sleep=self._sleep,
         )
-        while not (self._give_up or (self._stopping and self._delivered_all())):
-            try:
-                async for attempt in retrying:
-                    with attempt:
-                        if store is None:
-                            store = await self._connected()
-                        try:
-                            busy = await self._step(store)
-                        except Exception:
-                            await _closed(store)
-                            store = None
-                            raise
-            except tenacity.RetryError:
-                break
-            if not busy and not self._stopping:
-                await self._sleep(self._settings.delivery_pause_s)
-        if store is not None:
-            await _closed(store)
+        try:
+            while not (self._give_up or (self._stopping and self._delivered_all())):
+                try:
+                    async for attempt in retrying:
+                        with attempt:
+                            if store is None:
+                                store = await self._connected()
+                            try:
+                                busy = await self._step(store)
+                            except Exception:
+                                # what is too much for the store as it is now may pass in smaller pieces
+                                self._batch = max(1, self._batch // 2)
+                                await _closed(store)
+                                store = None
+                                raise
+                except tenacity.RetryError:
+                    break
+                if not busy and not self._stopping:
+                    await self._sleep(self._settings.delivery_pause_s)
+        finally:
+            if store is not None:
+                await _closed(store)
 
     async def _connected(self) -> Store:
         store = self._make_store()
@@ -175,9 +197,10 @@ class Delivery:
 
     async def _step(self, store: Store) -> bool:
         """One batch, or the upkeep there is time for when there is none. True: there is more."""
-        entries = self._journal.read(self.delivered_seq, self._settings.delivery_batch)
+        entries = self._journal.read(self.delivered_seq, self._batch)
         if entries:
             await self._deliver(store, entries)
+            self._batch = min(self._settings.delivery_batch, self._batch * 2)
             self._relink_asked = True
         with self._lock:
             due = any(seq <= self.delivered_seq for seq, _ in self._waiters)
@@ -189,9 +212,17 @@ class Delivery:
                 SchemaError
             ) as problem:  # the bot's own table is of a shape that cannot be read: a row without a link
                 self._failures.note("linking to positions", problem)
+        await self._count(store)
         self._release()
         self._tend()
         return bool(entries)
+
+    async def _count(self, store: Store) -> None:
+        # at first, for what an earlier run left there; then as long as there is something that may be brought in
+        now = time.monotonic()
+        if now >= self._count_at:
+            self.quarantined = await store.count_quarantined(self._journal.stream)
+            self._count_at = now + _COUNT_EVERY_S if self.quarantined else math.inf
 
     def _tend(self) -> None:
         now = time.monotonic()
@@ -222,8 +253,8 @@ class Delivery:
             return
         try:
             await store.deliver(self._journal.stream, entries, records)
-        except (StoreUnavailable, SchemaError, OSError, TimeoutError):
-            raise
+        except (StoreUnavailable, SchemaError, OSError, MemoryError):
+            raise  # says nothing of the records
         except Exception as problem:  # one of these records is refused: find it, so that the others go on
             if len(entries) == 1:
                 await self._set_aside(store, entries[0], f"{type(problem).__name__}: {problem}")
@@ -237,6 +268,7 @@ class Delivery:
     async def _set_aside(self, store: Store, entry: Entry, reason: str) -> None:
         await store.quarantine(self._journal.stream, entry, reason)
         self.quarantined += 1
+        self._count_at = 0.0
         self._failures.note("record in quarantine", f"seq {entry.seq}: {reason}")
         self._advance(entry.seq)
 

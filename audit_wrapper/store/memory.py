@@ -44,6 +44,10 @@ class MemoryStore:
         self.quarantined.append((entry, reason))
         self._marks[stream] = max(self._marks[stream], entry.seq)
 
+    async def count_quarantined(self, stream: UUID) -> int:
+        """How many entries were set aside."""
+        return len(self.quarantined)
+
     async def relink(self) -> int:
         """There is no positions table here."""
         return 0

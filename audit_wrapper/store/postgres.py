@@ -21,6 +21,9 @@ from audit_wrapper.store.queries import load
 from audit_wrapper.store.reads import HistoryEvent, Rows
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_LEAST_IDLE_S = 10.0  # the pause between two statements of a transaction after which the server takes us for gone
+_REASON = 10_000  # characters of a reason that are kept
+_RETRIED_AT_ONCE = 100  # entries from quarantine held in memory
 _T = TypeVar("_T")
 
 
@@ -64,6 +67,7 @@ class PostgresStore:
         self._connections = Connections(dsn, statement_timeout_s)
         self._bot_schema = bot_schema
         self._timeout = f"{max(1, round(statement_timeout_s * 1000))}ms"
+        self._idle_timeout = f"{round(max(_LEAST_IDLE_S, statement_timeout_s) * 1000)}ms"
         self._sql = load(bot_schema, positions_table or "positions")
         self._linker = Linker(self._sql, self._transaction, bot_schema, positions_table)
 
@@ -120,27 +124,57 @@ class PostgresStore:
         """Keep an entry that cannot be stored, as it is, and let those behind it pass."""
         async with self._transaction("quarantine an entry") as con:
             words = reason.replace("\0", "\u2400").encode("utf-8", "backslashreplace").decode("utf-8")
-            await con.execute(self._sql["quarantine"], stream, entry.seq, entry.payload, entry.hash, words)
+            await con.execute(self._sql["quarantine"], stream, entry.seq, entry.payload, entry.hash, words[:_REASON])
             await con.execute(self._sql["advance_stream"], stream, entry.seq, entry.hash)
 
+    async def count_quarantined(self, stream: UUID) -> int:
+        """How many entries of this journal are in quarantine and were not brought in since."""
+        async with self._connections.use("count what is in quarantine") as con:
+            return int(await con.fetchval(self._sql["count_quarantined"], stream))
+
     async def quarantined(self) -> list[Quarantined]:
-        """What is in quarantine and was not brought in since."""
-        async with self._connections.use("read the quarantine") as con:
-            return [Quarantined(*row) for row in await con.fetch(self._sql["quarantined"])]
+        """What is in quarantine and was not brought in since, of all journals."""
+        return [entry async for entry in self._in_quarantine()]
 
     async def retry_quarantined(self) -> int:
-        """Try once more to store what is in quarantine (after an upgrade, say). Returns how many went in."""
+        """Try once more to store what is in quarantine (after an upgrade, say). Returns how many went in.
+
+        Call it while the trail runs, if you like, and as often as you like. What is refused again stays, with the new
+        reason.
+        """
         done = 0
-        for entry in await self.quarantined():
+        async for entry in self._in_quarantine():
             try:
                 records = [codec.decode(entry.payload)]
-                async with self._transaction("deliver from quarantine") as con:
-                    await delivering.deliver(con, self._sql, entry.stream, [entry], records)
-                    await con.execute(self._sql["resolve_quarantine"], entry.stream, entry.seq)
-                done += 1
+                orders, groups = await self._write(
+                    "deliver from quarantine",
+                    lambda con, entry=entry, records=records: self._bring_in(con, entry, records),  # type: ignore[misc]
+                )
             except (InvalidRow, CodecError) as problem:
                 await self.quarantine(entry.stream, entry, str(problem))
+                continue
+            done += 1
+            await self._linker.after_batch(orders, groups)
         return done
+
+    async def _in_quarantine(self) -> AsyncIterator[Quarantined]:
+        after: tuple[UUID, int] = (UUID(int=0), 0)
+        while True:
+            async with self._connections.use("read the quarantine") as con:
+                rows = await con.fetch(self._sql["quarantined"], *after, _RETRIED_AT_ONCE)
+            for row in rows:
+                entry = Quarantined(*row)
+                after = (entry.stream, entry.seq)
+                yield entry
+            if len(rows) < _RETRIED_AT_ONCE:
+                return
+
+    async def _bring_in(
+        self, con: Connection, entry: Quarantined, records: Sequence[Record]
+    ) -> tuple[set[UUID], set[delivering.Group]]:
+        touched = await delivering.deliver(con, self._sql, entry.stream, [entry], records, late=True)
+        await con.execute(self._sql["resolve_quarantine"], entry.stream, entry.seq)
+        return touched
 
     async def relink(self) -> int:
         """Look in the bot's positions table for the position of every recent order that has none yet.
@@ -226,7 +260,7 @@ class PostgresStore:
     @asynccontextmanager
     async def _transaction(self, doing: str) -> AsyncIterator[Connection]:
         async with self._connections.use(doing) as con, con.transaction():
-            await con.fetchrow(self._sql["begin"], self._timeout)
+            await con.fetchrow(self._sql["begin"], self._timeout, self._idle_timeout)
             yield con
 
     async def _write(self, doing: str, work: Callable[[Connection], Awaitable[_T]]) -> _T:

@@ -57,6 +57,9 @@ class Store:
         self.set_aside[entry.seq] = reason
         self.mark = entry.seq
 
+    async def count_quarantined(self, stream: UUID) -> int:
+        return len(self.set_aside)
+
     async def relink(self) -> int:
         return 0
 
