@@ -1,5 +1,6 @@
 """PostgresStore: the trail in PostgreSQL. One object, bound to the event loop that it is opened on."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from audit_wrapper import codec
-from audit_wrapper.errors import CodecError, InvalidRow, SettingsError
+from audit_wrapper.errors import CodecError, InvalidRow, SettingsError, StoreUnavailable
 from audit_wrapper.records import Record
 from audit_wrapper.store import deliver as delivering
 from audit_wrapper.store import reads, rebuild, repository, schema
@@ -69,6 +70,7 @@ class PostgresStore:
         self._timeout = f"{max(1, round(statement_timeout_s * 1000))}ms"
         self._idle_timeout = f"{round(max(_LEAST_IDLE_S, statement_timeout_s) * 1000)}ms"
         self._sql = load(bot_schema, positions_table or "positions")
+        self._marks: dict[UUID, int] = {}  # how far each stream was seen to be
         self._linker = Linker(self._sql, self._transaction, bot_schema, positions_table)
 
     @staticmethod
@@ -105,27 +107,30 @@ class PostgresStore:
     async def delivered_seq(self, stream: UUID) -> int:
         """Up to which entry the stream is here; 0: none yet."""
         async with self._connections.use("read how far delivery is") as con:
-            return await con.fetchval(self._sql["delivered_seq"], stream) or 0
+            self._marks[stream] = await con.fetchval(self._sql["delivered_seq"], stream) or 0
+        return self._marks[stream]
 
     async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
         """Store a batch in one transaction. Harmless when repeated, wholly or in part.
 
         entries: of the journal, in order. records: what they hold, decoded, one for each. InvalidRow: some entry of
-        the batch cannot be stored; halve the batch to find it, then `quarantine` it.
+        the batch cannot be stored; halve the batch to find it, then `quarantine` it. StoreUnavailable, among others: the
+        database holds less of the stream than it did; ask `delivered_seq`, and go on from there.
         """
         if not entries:
             return
-        orders, groups = await self._write(
-            "deliver a batch", lambda con: delivering.deliver(con, self._sql, stream, entries, records)
-        )
+        orders, groups = await self._write("deliver a batch", lambda con: self._deliver(con, stream, entries, records))
+        self._marks[stream] = max(self._marks.get(stream, 0), entries[-1].seq)
         await self._linker.after_batch(orders, groups)
 
     async def quarantine(self, stream: UUID, entry: Entry, reason: str) -> None:
         """Keep an entry that cannot be stored, as it is, and let those behind it pass."""
         async with self._transaction("quarantine an entry") as con:
+            await self._check_mark(con, stream)
             words = reason.replace("\0", "\u2400").encode("utf-8", "backslashreplace").decode("utf-8")
             await con.execute(self._sql["quarantine"], stream, entry.seq, entry.payload, entry.hash, words[:_REASON])
             await con.execute(self._sql["advance_stream"], stream, entry.seq, entry.hash)
+        self._marks[stream] = max(self._marks.get(stream, 0), entry.seq)
 
     async def count_quarantined(self, stream: UUID) -> int:
         """How many entries of this journal are in quarantine and were not brought in since."""
@@ -168,6 +173,24 @@ class PostgresStore:
                 yield entry
             if len(rows) < _RETRIED_AT_ONCE:
                 return
+
+    async def _deliver(
+        self, con: Connection, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]
+    ) -> tuple[set[UUID], set[delivering.Group]]:
+        await self._check_mark(con, stream)
+        return await delivering.deliver(con, self._sql, stream, entries, records)
+
+    async def _check_mark(self, con: Connection, stream: UUID) -> None:
+        # A pool connects anew without a word, and who answers then may be a standby that had not received everything, or an
+        # older copy of the database. To go on from where we were would leave a gap.
+        seen = self._marks.get(stream)
+        if seen:
+            mark = await con.fetchval(self._sql["delivered_seq"], stream) or 0
+            if mark < seen:
+                raise StoreUnavailable(
+                    f"the database holds entries of stream {stream} up to {mark} and held them up to {seen} before: a "
+                    "failover or a restored copy; delivery goes back to what it lacks"
+                )
 
     async def _bring_in(
         self, con: Connection, entry: Quarantined, records: Sequence[Record]
@@ -259,9 +282,18 @@ class PostgresStore:
 
     @asynccontextmanager
     async def _transaction(self, doing: str) -> AsyncIterator[Connection]:
-        async with self._connections.use(doing) as con, con.transaction():
-            await con.fetchrow(self._sql["begin"], self._timeout, self._idle_timeout)
-            yield con
+        async with self._connections.use(doing) as con:
+            transaction = con.transaction()
+            await transaction.start()
+            try:
+                await con.fetchrow(self._sql["begin"], self._timeout, self._idle_timeout)
+                yield con
+            except (TimeoutError, asyncio.CancelledError, OSError):
+                raise  # `use` ends the connection; a rollback would wait for the same silence
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await transaction.commit()
 
     async def _write(self, doing: str, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         """Do work that may make new rows of the bot's tables; once more, where the bot took their ids itself."""
