@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import math
 import socket
 import threading
 import time
@@ -30,6 +31,7 @@ logger = logging.getLogger("audit_wrapper")
 _TEND_EVERY_S = 0.5
 _GIVE_UP_S = 1.0
 _LOOK_EVERY_S = 0.05
+_COUNT_EVERY_S = 2.0
 
 
 class Store(Protocol):
@@ -57,6 +59,10 @@ class Store(Protocol):
 
     async def quarantine(self, stream: UUID, entry: Entry, reason: str) -> None:
         """Set one entry aside and go past it."""
+        ...
+
+    async def count_quarantined(self, stream: UUID) -> int:
+        """How many entries of the stream are set aside and were not brought in since."""
         ...
 
     async def relink(self) -> int:
@@ -91,7 +97,9 @@ class Delivery:
         self._give_up = False
         self._relink_asked = False
         self._tend_at = 0.0
-        self.delivered_seq = 0
+        self._count_at = 0.0
+        self._batch = settings.delivery_batch
+        self.delivered_seq = journal.delivered_seq  # a hint until the store has been asked
         self.quarantined = 0
         self.state = "starting"
         self.problem: AuditWrapperError | None = None
@@ -204,6 +212,8 @@ class Delivery:
                             try:
                                 busy = await self._step(store)
                             except Exception:
+                                # what is too much for the store as it is now may pass in smaller pieces
+                                self._batch = max(1, self._batch // 2)
                                 await _closed(store)
                                 store = None
                                 raise
@@ -255,9 +265,10 @@ class Delivery:
 
     async def _step(self, store: Store) -> bool:
         """One batch, or the upkeep there is time for when there is none. True: there is more."""
-        entries = self._journal.read(self.delivered_seq, self._settings.delivery_batch)
+        entries = self._journal.read(self.delivered_seq, self._batch)
         if entries:
             await self._deliver(store, entries)
+            self._batch = min(self._settings.delivery_batch, self._batch * 2)
             self._relink_asked = True
         with self._lock:
             due = any(seq <= self.delivered_seq for seq, _ in self._waiters)
@@ -269,9 +280,17 @@ class Delivery:
                 SchemaError
             ) as problem:  # the bot's own table is of a shape that cannot be read: a row without a link
                 self._failures.note("linking to positions", problem)
+        await self._count(store)
         self._release()
         self._tend()
         return bool(entries)
+
+    async def _count(self, store: Store) -> None:
+        # at first, for what an earlier run left there; then as long as there is something that may be brought in
+        now = time.monotonic()
+        if now >= self._count_at:
+            self.quarantined = await store.count_quarantined(self._journal.stream)
+            self._count_at = now + _COUNT_EVERY_S if self.quarantined else math.inf
 
     def _tend(self) -> None:
         now = time.monotonic()
@@ -304,8 +323,8 @@ class Delivery:
             return
         try:
             await store.deliver(self._journal.stream, entries, records)
-        except (StoreUnavailable, SchemaError, OSError, TimeoutError):
-            raise
+        except (StoreUnavailable, SchemaError, OSError, MemoryError):
+            raise  # says nothing of the records
         except Exception as problem:  # one of these records is refused: find it, so that the others go on
             if len(entries) == 1:
                 await self._set_aside(store, entries[0], f"{type(problem).__name__}: {problem}")
@@ -319,6 +338,7 @@ class Delivery:
     async def _set_aside(self, store: Store, entry: Entry, reason: str) -> None:
         await store.quarantine(self._journal.stream, entry, reason)
         self.quarantined += 1
+        self._count_at = 0.0
         self._failures.note("record in quarantine", f"seq {entry.seq}: {reason}")
         self._advance(entry.seq)
 

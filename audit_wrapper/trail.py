@@ -270,7 +270,7 @@ class AuditTrail:
             waiting=self._recorder.waiting,
             quarantined=self._delivery.quarantined,
             failures=self._failures.counts,
-            damage=tuple(finding.sentence for finding in self._journal.damage),
+            damage=tuple(found.sentence for found in self._journal.damage if found.what is not What.TORN_TAIL),
             disk_free_bytes=room.free_bytes if room is not None else None,
             outage_hours_left=room.hours if room is not None else None,
             last_error=str(problem) if problem is not None else self._failures.last,

@@ -26,6 +26,7 @@ from audit_wrapper.store.queries import Queries
 
 Place = tuple[UUID, int]  # stream and seq
 Group = tuple[str, str]  # exchange and account
+_REFRESHED_AT_ONCE = 1_000  # orders whose records are held in memory
 
 
 class Entry(Protocol):
@@ -61,14 +62,23 @@ class Arrival(NamedTuple):
 
 
 async def deliver(
-    con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]
+    con: Connection,
+    sql: Queries,
+    stream: UUID,
+    entries: Sequence[Entry],
+    records: Sequence[Record],
+    *,
+    late: bool = False,
 ) -> tuple[set[UUID], set[Group]]:
-    """Store a batch inside the caller's transaction. Returns the orders it touched, and the groups they are of."""
+    """Store a batch inside the caller's transaction. Returns the orders it touched, and the groups they are of.
+
+    late: records of this stream that come after these are stored already.
+    """
     arrivals = [Arrival.of(stream, e.seq, r) for e, r in zip(entries, records, strict=True)]
     groups = groups_of(arrivals)
     await lock(con, sql, groups, stream)
     new = await _insert_events(con, sql, stream, entries, arrivals)
-    touched = await _apply(con, sql, [arrival for arrival in arrivals if arrival.seq in new])
+    touched = await _apply(con, sql, [arrival for arrival in arrivals if arrival.seq in new], late=late)
     last = max(entries, key=lambda e: e.seq)
     await con.execute(sql["advance_stream"], stream, last.seq, last.hash)
     return touched, groups
@@ -134,15 +144,19 @@ async def _insert_events(
     return new
 
 
-async def _apply(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> set[UUID]:
+async def _apply(con: Connection, sql: Queries, arrivals: Sequence[Arrival], *, late: bool) -> set[UUID]:
     """Bring the rows up to date with records that were stored just now. Returns the orders whose rows changed."""
     if not arrivals:
         return set()
     touched = await route(con, sql, arrivals)
     scopes = {a.scope for a in arrivals if a.scope is not None}
     if scopes:
-        touched |= {row["order_key"] for row in await con.fetch(sql["open_orders_in_scopes"], list(scopes))}
-    await refresh(con, sql, sorted(touched), {(a.stream, a.seq): a.record for a in arrivals})
+        # an order that is done stays done, unless what it was done by came later than this
+        hit = "orders_in_scopes" if late else "open_orders_in_scopes"
+        touched |= {row["order_key"] for row in await con.fetch(sql[hit], list(scopes))}
+    keys, decoded = sorted(touched), {(a.stream, a.seq): a.record for a in arrivals}
+    for at in range(0, len(keys), _REFRESHED_AT_ONCE):
+        await refresh(con, sql, keys[at : at + _REFRESHED_AT_ONCE], dict(decoded))
     return touched
 
 
@@ -328,5 +342,7 @@ def _pure(doing: str) -> Iterator[None]:
     # what the reading of a record raises, the record would raise again: it belongs into quarantine, whatever it is
     try:
         yield
+    except MemoryError:
+        raise  # says nothing of the record
     except Exception as problem:
         raise InvalidRow(f"cannot {doing}: {type(problem).__name__}: {problem}") from problem

@@ -50,6 +50,10 @@ class MemoryStore:
         self._taken[stream, entry.seq] = entry.hash
         self._marks[stream] = max(self._marks[stream], (entry.seq, entry.hash))
 
+    async def count_quarantined(self, stream: UUID) -> int:
+        """How many entries were set aside."""
+        return len(self.quarantined)
+
     async def relink(self) -> int:
         """There is no positions table here."""
         return 0

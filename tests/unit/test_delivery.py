@@ -68,6 +68,9 @@ class Store:
         self.marks[stream] = (entry.seq, entry.hash)
         self.hashes[stream, entry.seq] = entry.hash
 
+    async def count_quarantined(self, stream: UUID) -> int:
+        return len(self.set_aside)
+
     async def relink(self) -> int:
         return 0
 

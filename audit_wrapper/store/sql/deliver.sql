@@ -1,7 +1,8 @@
 -- The way of a batch into the database: events, identity, rows, mark. All in one transaction.
 
 -- name: begin
-SELECT set_config('statement_timeout', $1, true);
+-- The second: a client that was cut off without a word must not keep the locks for as long as TCP believes in it.
+SELECT set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true);
 
 -- name: take_locks
 -- Always in the order of their numbers, so that two deliverers cannot wait for each other.
@@ -104,6 +105,9 @@ ON CONFLICT DO NOTHING;
 
 -- name: open_orders_in_scopes
 SELECT order_key FROM audit.orders WHERE open AND scope = ANY($1);
+
+-- name: orders_in_scopes
+SELECT order_key FROM audit.orders WHERE scope = ANY($1);
 
 -- name: events_of_orders
 SELECT order_key, stream, seq, part FROM audit.order_events WHERE order_key = ANY($1) ORDER BY order_key, stream, seq, part;
@@ -227,8 +231,12 @@ INSERT INTO audit.quarantine AS q (stream, seq, payload, hash, reason) VALUES ($
 ON CONFLICT (stream, seq) DO UPDATE SET retries = q.retries + 1, retried_at = now(), reason = excluded.reason;
 
 -- name: quarantined
+-- A page of it, after the place $1, $2.
 SELECT stream, seq, payload, hash, reason, quarantined_at, retries, retried_at
-FROM audit.quarantine WHERE resolved_at IS NULL ORDER BY stream, seq;
+FROM audit.quarantine WHERE resolved_at IS NULL AND (stream, seq) > ($1, $2::bigint) ORDER BY stream, seq LIMIT $3;
+
+-- name: count_quarantined
+SELECT count(*) FROM audit.quarantine WHERE stream = $1 AND resolved_at IS NULL;
 
 -- name: resolve_quarantine
 UPDATE audit.quarantine SET resolved_at = now(), retried_at = now(), retries = retries + 1
