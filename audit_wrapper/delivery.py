@@ -20,7 +20,14 @@ from uuid import UUID
 import tenacity
 
 from audit_wrapper import codec
-from audit_wrapper.errors import AuditWrapperError, CodecError, JournalError, SchemaError, StoreUnavailable
+from audit_wrapper.errors import (
+    AuditWrapperError,
+    CodecError,
+    JournalError,
+    SchemaError,
+    StoreUnavailable,
+    StreamConflict,
+)
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import Entry, Journal
 from audit_wrapper.records import Record
@@ -100,6 +107,7 @@ class Delivery:
         self._count_at = 0.0
         self._batch = settings.delivery_batch
         self.delivered_seq = journal.delivered_seq  # a hint until the store has been asked
+        self._differs = False  # the store refused entries, since it has others under their numbers
         self.quarantined = 0
         self.state = "starting"
         self.problem: AuditWrapperError | None = None
@@ -250,7 +258,8 @@ class Delivery:
             return journal.stream_after
         at = journal.read(seq - 1, 1) if seq <= journal.durable_seq else []
         # what is not there any more (retention, damage) does not contradict
-        if seq <= journal.durable_seq and not (at and at[0].seq == seq and at[0].hash != digest):
+        differs = seq > journal.durable_seq or (at and at[0].seq == seq and at[0].hash != digest)
+        if not differs and not self._differs:
             return seq
         common = min(journal.delivered_seq, journal.durable_seq)
         while entries := journal.read(common, self._settings.delivery_batch):
@@ -261,6 +270,7 @@ class Delivery:
         sentence = f"the database has other records than this journal after {common} (it goes up to {seq})"
         self._failures.note("journal and database differ", f"{sentence}: an older copy of the folder was put back?")
         journal.branch(common)
+        self._differs = False
         return common
 
     async def _step(self, store: Store) -> bool:
@@ -323,6 +333,9 @@ class Delivery:
             return
         try:
             await store.deliver(self._journal.stream, entries, records)
+        except StreamConflict:
+            self._differs = True
+            raise
         except (StoreUnavailable, SchemaError, OSError, MemoryError):
             raise  # says nothing of the records
         except Exception as problem:  # one of these records is refused: find it, so that the others go on
@@ -365,6 +378,8 @@ class Delivery:
             return
         self.problem = problem if isinstance(problem, AuditWrapperError) else StoreUnavailable(str(problem))
         self.state = f"trying again: {problem}"
+        if isinstance(problem, StreamConflict):
+            return  # said when it is mended
         kind = "schema" if isinstance(problem, SchemaError) else "database away"
         self._failures.note(kind, problem)
 

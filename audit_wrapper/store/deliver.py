@@ -17,7 +17,7 @@ import asyncpg
 import msgspec
 
 from audit_wrapper import codec, routing
-from audit_wrapper.errors import InvalidRow
+from audit_wrapper.errors import InvalidRow, StreamConflict
 from audit_wrapper.projection import Event, Projected, project
 from audit_wrapper.records import Record
 from audit_wrapper.rows import FillRow, OrderRow, TradeRow
@@ -134,13 +134,17 @@ async def _insert_events(
             [e.seq for e, _ in before],
             [r.record_id for _, r in before],
             [e.hash for e, _ in before],
+            [e.payload.decode("utf-8") for e, _ in before],
         )
         if others:
             other = others[0]
-            raise InvalidRow(
+            sentence = (
                 f"entry {other['seq']} of stream {stream} is not what is stored as entry {other['stored_seq']} of stream "
-                f"{other['stream']} (record {other['record_id']}): two journals claim the same place or the same record"
+                f"{other['stream']} (record {other['record_id']})"
             )
+            if other["same_place"]:
+                raise StreamConflict(f"{sentence}: another copy of this journal was delivered")
+            raise InvalidRow(f"{sentence}: two records have one id")
     return new
 
 

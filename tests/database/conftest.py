@@ -1,7 +1,6 @@
 """A journal in memory, and the records of a small day of trading, for tests of the store."""
 
 import functools
-import hashlib
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ import pytest
 import uuid_utils
 
 from audit_wrapper import codec
+from audit_wrapper.journal import chain
 from audit_wrapper.records import (
     Action,
     Call,
@@ -59,9 +59,9 @@ class FakeJournal:
         fields.setdefault("record_id", UUID(bytes=uuid_utils.uuid7().bytes))
         record = Record(version=codec.VERSION, kind=kind, action=action, **fields)
         payload = codec.encode(record)
-        before = self.entries[-1].hash if self.entries else self.stream.bytes
-        digest = hashlib.sha256(before + payload).digest()
-        self.entries.append(Entry(len(self.entries) + 1, payload, digest, codec.decode(payload)))
+        seq = len(self.entries) + 1
+        before = self.entries[-1].hash if self.entries else chain.genesis(self.stream)
+        self.entries.append(Entry(seq, payload, chain.link(before, seq, payload), codec.decode(payload)))
         return self.entries[-1]
 
     def market(self, symbol: str) -> Market:

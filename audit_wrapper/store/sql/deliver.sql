@@ -37,12 +37,14 @@ ON CONFLICT DO NOTHING
 RETURNING seq;
 
 -- name: stored_otherwise
--- Of entries that were there before: those that are not what is stored. $1: stream, $2: seq, $3: record_id, $4: hash
-SELECT entry.seq, e.stream, e.seq AS stored_seq, e.record_id
-FROM unnest($2::bigint[], $3::uuid[], $4::bytea[]) AS entry(seq, record_id, hash)
+-- Of entries that were there before: those whose number, or whose record's id, has something else. A record that is stored in
+-- another place just as it is, is no more than there twice. $1: stream, $2: seq, $3: record_id, $4: hash, $5: body
+SELECT entry.seq, e.stream, e.seq AS stored_seq, e.record_id, (e.stream, e.seq) = ($1, entry.seq) AS same_place
+FROM unnest($2::bigint[], $3::uuid[], $4::bytea[], $5::text[]) AS entry(seq, record_id, hash, body)
 JOIN audit.events e ON e.stream = $1 AND e.seq = entry.seq OR e.record_id = entry.record_id
-WHERE (e.stream, e.seq, e.record_id, e.hash) IS DISTINCT FROM ($1, entry.seq, entry.record_id, entry.hash)
-ORDER BY entry.seq;
+WHERE CASE WHEN (e.stream, e.seq) = ($1, entry.seq) THEN (e.record_id, e.hash) <> (entry.record_id, entry.hash)
+           ELSE e.body::text <> entry.body END
+ORDER BY same_place DESC, entry.seq;
 
 -- name: find_aliases
 -- Whatever the spelling of the symbol: which of them is meant is decided by routing.Index.
