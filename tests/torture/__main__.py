@@ -34,13 +34,14 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--faults", type=int, default=2_000, help="how many, about (default: 2000)")
     arguments.add_argument("--first-seed", type=int, help="where the seeds begin (default: at random)")
-    arguments.add_argument("--seed", type=int, help="only the day of this seed")
+    arguments.add_argument("--seed", type=int, help="only the day of this seed (with --every-point: that one)")
+    arguments.add_argument("--every-point", action="store_true", help="and one more day: a kill at each named point")
     arguments.add_argument("--jobs", type=int, default=2, help="days at a time (default: 2)")
     given = arguments.parse_args()
     first = given.first_seed if given.first_seed is not None else random.SystemRandom().randrange(1 << 30)
     seeds = range(first, first + -(-given.faults // FAULTS_A_DAY))
     if given.seed is not None:
-        seeds = range(given.seed, given.seed + 1)
+        first, seeds = given.seed + 1, range(given.seed, given.seed + (not given.every_point))
     print(f"seeds {seeds.start} to {seeds.stop - 1}, {FAULTS_A_DAY} faults each", flush=True)
     began, done, failed = time.monotonic(), Counter[str](), []
     context = multiprocessing.get_context("spawn")
@@ -49,7 +50,10 @@ def main() -> int:
         Databases() as databases,
         ProcessPoolExecutor(given.jobs, mp_context=context) as workers,
     ):
-        pending = [workers.submit(one_day, seed, databases.made, root, FAULTS_A_DAY) for seed in seeds]
+        made = databases.made
+        pending = [workers.submit(one_day, seed, made, root, FAULTS_A_DAY) for seed in seeds]
+        if given.every_point:
+            pending.insert(0, workers.submit(one_day, first - 1, made, root, FAULTS_A_DAY, every_point=True))
         for count, ended in enumerate(as_completed(pending), 1):
             told = ended.result()
             done += Counter(told.done)
@@ -62,9 +66,12 @@ def main() -> int:
     for way, times in sorted(done.items()):
         print(f"{times:6} {way}")
     spent = time.monotonic() - began
-    print(f"{done.total()} faults, {len(seeds)} days, seeds {seeds.start} to {seeds.stop - 1}, {spent:.0f} s")
+    print(f"{done.total()} faults, {len(pending)} days, seeds {seeds.start} to {seeds.stop - 1}, {spent:.0f} s")
     if failed:
-        print(f"SOMETHING WAS LOST on the days of seeds {failed}: python -m tests.torture --seed {failed[0]}")
+        print(
+            f"SOMETHING WAS LOST on the days of seeds {failed}: python -m tests.torture --seed {failed[0]}"
+            f"{' --every-point' if failed[0] not in seeds else ''}"
+        )
         return 1
     print("nothing was lost")
     return 0

@@ -40,15 +40,15 @@ class Lost(AssertionError):
 
 
 class Day:
-    """`faults` runs of the bot, all from `seed`. `only`: every one dies at this point."""
+    """`faults` runs of the bot, all from `seed`. `every_point`: one run for each named point instead."""
 
-    def __init__(self, seed: int, dsn: str, folder: Path, *, faults: int, only: str | None = None) -> None:
+    def __init__(self, seed: int, dsn: str, folder: Path, *, faults: int, every_point: bool = False) -> None:
         self.seed = seed
         self.dsn = dsn
         self.folder = folder
         self.faults = faults
-        self.only = only
         self.chance = random.Random(seed)
+        self.points = points.names() if every_point else []
         self.kind = self.chance.choice(("binance", "bybit"))
         self.done: Counter[str] = Counter()  # what was done to the bot, how often
         self.appended: set[int] = set()
@@ -59,8 +59,8 @@ class Day:
         """Raises Lost, with the seed, if anything is missing or there twice."""
         try:
             with RemoteExchange.spawn(self.kind) as exchange:
-                for _ in range(self.faults):
-                    self._run(exchange)
+                for point in self.points or [None] * self.faults:
+                    self._run(exchange, point)
                 said = self._child(exchange, Run(seed=0, actions=0, drain=True))
                 self._heed(said)
                 if said[-1:] != ["done"]:
@@ -78,9 +78,9 @@ class Day:
 
     # -- one run
 
-    def _run(self, exchange: RemoteExchange) -> None:
+    def _run(self, exchange: RemoteExchange, point: str | None) -> None:
         chance = self.chance
-        way = "point" if self.only else chance.choice(_WAYS)
+        way = "point" if point else chance.choice(_WAYS)
         durability = chance.choice(("process", "process", "power"))
         run = Run(seed=chance.randrange(1 << 32), actions=chance.randrange(4, 14), durability=durability)
         if chance.random() < 0.4:
@@ -88,9 +88,9 @@ class Day:
             exchange.next("create", fault, **fields)
         act: Callable[[int], None] | None = None
         if way == "point":
-            point = self.only or chance.choice(points.names())
-            run = Run(**{**_fields(run), "point": point, "nth": min(1 + int(chance.expovariate(0.25)), 25)})
-            way = point
+            nth = chance.randrange(1, 4) if point else min(1 + int(chance.expovariate(0.25)), 25)
+            way = point or chance.choice(points.names())
+            run = Run(**{**_fields(run), "point": way, "nth": nth})
         elif way == "disk":
             run = Run(**{**_fields(run), "nth": chance.randrange(1, 20), "disk_full_for": chance.randrange(1, 12)})
         elif way == "moment":
@@ -248,12 +248,12 @@ class Told(NamedTuple):
     problem: str
 
 
-def one_day(seed: int, databases: Made, root: str, faults: int, only: str | None = None) -> Told:
+def one_day(seed: int, databases: Made, root: str, faults: int, every_point: bool = False) -> Told:
     """A day with a database of its own; for a worker's process."""
     name, folder = f"torture_day_{os.getpid()}_{seed}", Path(root) / f"day-{seed}"
     # else it is made while the bot is killed
     dsn = databases.create(name, with_schema=seed % 3 > 0)
-    day = Day(seed, dsn, folder / "journal", faults=faults, only=only)
+    day = Day(seed, dsn, folder / "journal", faults=faults, every_point=every_point)
     try:
         day.live()
     except Exception as problem:
