@@ -79,8 +79,16 @@ class SideJournal:
     def damage(self) -> tuple[Finding, ...]:
         return self._journal.damage if self._journal is not None else ()
 
-    def append(self, payload: bytes) -> int:
-        return self._real().append(payload)
+    @property
+    def is_forced(self) -> bool:
+        return self._journal.is_forced if self._journal is not None else True
+
+    def append(self, payload: bytes, *, force: bool = True) -> int:
+        return self._real().append(payload, force=force)
+
+    def force(self) -> None:
+        if self._journal is not None:
+            self._journal.force()
 
     def read(self, after_seq: int, limit: int, max_bytes: int = READ_BYTES) -> list[Entry]:
         return self._journal.read(after_seq, limit, max_bytes) if self._journal is not None else []

@@ -110,6 +110,7 @@ class AuditTrail:
             account=settings.account,
             failures=self._failures,
             refuse_entries=settings.entries_without_journal == "refuse",
+            power=settings.durability == "power",
         )
         self._wrapping = Wrapping(self._recorder, self._failures)
         self._delivery = self._delivery_of(journal, self._tend)
@@ -492,7 +493,7 @@ class Database:
 class _AuditedHooks:
     def __init__(self, recorder: Recorder, row: calls.CallRow, subject: HostSubject) -> None:
         self._recorder, self._row, self._subject = recorder, row, subject
-        self.leave, self.resume = recorder.leave, recorder.resume
+        self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
         self.returned, self.raised = recorder.returned, recorder.raised
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:

@@ -52,6 +52,7 @@ class Upkeep:
         with self._shelf.reading:
             try:
                 self._writer.look()
+                self._writer.force()
                 self._writer.turn_if_older_than(_SEGMENT_S)
                 self._restore()
                 self._retire()

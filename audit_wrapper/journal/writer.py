@@ -12,6 +12,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -73,7 +74,15 @@ class Writer:
 
     # -- the order path
 
-    def append(self, payload: bytes) -> int:
+    @property
+    def is_forced(self) -> bool:
+        return not self._power or self._forced.seq >= self.end.seq
+
+    def force(self) -> None:
+        if not self.is_forced:
+            self._force(self.end)
+
+    def append(self, payload: bytes, *, force: bool) -> int:
         if line.END in payload:
             raise ValueError("a payload of the journal is one line, and there is a line feed in this one")
         with self.lock:
@@ -83,7 +92,7 @@ class Writer:
                 end = self._append(payload)
             except OSError as problem:
                 raise self._unavailable(problem) from problem
-        if self._power:
+        if force and self._power:
             self._force(end)
         return end.seq
 
@@ -230,6 +239,8 @@ class Writer:
         """Refuse from now on."""
         with self.lock:
             if not self.refusal:
+                with suppress(JournalError):
+                    self.force()
                 self.refusal = refusal
                 self.end.segment.close()
 

@@ -51,8 +51,8 @@ class SmallSegments(FileJournal):
     def open(cls, folder: Path, **settings: Any) -> SmallSegments:
         return super().open(folder, **{**settings, "segment_bytes": 12_000})
 
-    def append(self, payload: bytes) -> int:
-        seq = super().append(payload)
+    def append(self, payload: bytes, *, force: bool = True) -> int:
+        seq = super().append(payload, force=force)
         say("a", seq)
         return seq
 
