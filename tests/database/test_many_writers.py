@@ -41,13 +41,8 @@ def bot_day(journal: Any, chance: random.Random, own: list[str]) -> None:
                 journal.resting(order_id, symbol_of(order_id))
             case 0 | 2:
                 filled = chance.randrange(4)
-                journal.seen(
-                    order_id,
-                    symbol,
-                    filled=str(filled),
-                    remaining=str(3 - filled),
-                    status=chance.choice(["open", "canceled"]),
-                )
+                status = "closed" if filled == 3 else chance.choice(["open", "canceled"])
+                journal.seen(order_id, symbol, filled=str(filled), remaining=str(3 - filled), status=status)
             case 3:
                 journal.cancel_all(symbol)
             case 4:  # cancels an order that another bot may have placed
