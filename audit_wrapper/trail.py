@@ -80,10 +80,10 @@ class Status(msgspec.Struct, frozen=True):
     waiting: int
     quarantined: int
     failures: dict[str, int]
+    last_error: str | None
     damage: tuple[str, ...]
     disk_free_bytes: int | None
     outage_hours_left: float | None
-    last_error: str | None
     store: str
     journal: str
     database: str | None
