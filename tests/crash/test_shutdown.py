@@ -35,7 +35,7 @@ ENOUGH = 5  # orders told of before anything is done to the bot
 # What neither the interpreter nor asyncio, logging or concurrent.futures may have to say of us.
 NOISE = re.compile(
     r"Exception ignored|was destroyed but|Fatal Python error|Logging error|Exception in thread|never retrieved|"
-    r"never awaited|exception calling callback|ResourceWarning|Segmentation|unclosed|interpreter shutdown"
+    r"never awaited|exception calling callback|ResourceWarning|Segmentation|unclosed|after (interpreter )?shutdown"
 )
 OUR_WORDS = re.compile(r"^audit trail: ", re.MULTILINE)
 LEAVES_SOME = (
@@ -365,3 +365,14 @@ def test_a_second_bot_in_the_same_folder_is_told_whose_it_is(audit_dsn: str, tmp
             trail.close()
         assert refused < 10_000, kill
     assert list(verify(tmp_path)) == []
+
+
+async def test_closing_leaves_no_thread_behind_whatever_the_database_does(silent: str, tmp_path: Path) -> None:
+    for number, dsn in enumerate((silent, "postgresql://bot@127.0.0.1:1/bot")):
+        trail = AuditTrail.open(dsn, journal=tmp_path / str(number), close_timeout_s=0.2)
+        flushing = asyncio.create_task(trail.flush(timeout_s=60))
+        await asyncio.sleep(0)
+        await trail.aclose()
+        async with asyncio.timeout(5):
+            await flushing  # no use to go on waiting
+        assert [thread for thread in threading.enumerate() if thread.name == "audit_wrapper-delivery"] == []

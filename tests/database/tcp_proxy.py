@@ -12,7 +12,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit, urlunsplit
@@ -40,10 +40,16 @@ class Message(NamedTuple):
         return not self.type or self.type in "SQH"
 
 
+class _Cut(NamedTuple):
+    meant: Callable[[int, Message], bool]
+    where: Where
+    reset: bool
+
+
 class TcpProxy:
     """`dsn` leads through the proxy to the database of the DSN that it was made with.
 
-    `messages`: every message that a client has sent since `watch` was called, over all connections.
+    `messages`: what clients have sent since `watch` was called, or since the last cut, over all connections.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -52,7 +58,7 @@ class TcpProxy:
         self._server_host = query["host"][0] if "host" in query else parts.hostname or "localhost"
         self._server_port = int(query["port"][0]) if "port" in query else parts.port or 5432
         self._links: set[_Link] = set()
-        self._cut: tuple[Callable[[int, Message], bool], Where, bool] | None = None
+        self._cuts: list[_Cut] = []
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self.messages: list[Message] = []
@@ -81,6 +87,7 @@ class TcpProxy:
     def close(self) -> None:
         """Cut everything, and end."""
         self.refuse()
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -112,20 +119,24 @@ class TcpProxy:
         """Begin to count messages anew."""
         self._do(self._watch())
 
-    def cut_at(self, number: int, where: Where = Where.BEFORE, *, reset: bool = True) -> None:
+    def cut_at(self, *numbers: int, where: Where = Where.BEFORE, reset: bool = True) -> None:
         """Cut at the message of this number (0: the next one), once. reset: with a TCP RST, else with a FIN.
 
-        Where it is to be before an answer: at the first message from there on that has one.
+        Where it is to be before an answer: at the first message from there on that has one. Several numbers: as many
+        cuts, one after the other, messages being counted anew after each.
         """
         waits = where is Where.BEFORE_THE_ANSWER
-        self.cut_when(lambda place, m: place >= number and (m.is_answered or not waits), where, reset=reset)
-
-    def cut_when(
-        self, meant: Callable[[int, Message], bool], where: Where = Where.BEFORE, *, reset: bool = True
-    ) -> None:
-        """Cut at the first message that is meant, once; `was_cut` is set then. Messages are counted anew."""
+        cuts = [
+            _Cut(lambda place, m, number=number: place >= number and (m.is_answered or not waits), where, reset)  # type: ignore[misc]
+            for number in numbers
+        ]
         self.was_cut.clear()
-        self._do(self._watch((meant, where, reset)))
+        self._do(self._watch(cuts))
+
+    def cut_when(self, meant: Callable[[Message], bool], where: Where = Where.BEFORE) -> None:
+        """Cut at the first message that is meant, once; `was_cut` is set then."""
+        self.was_cut.clear()
+        self._do(self._watch([_Cut(lambda _, message: meant(message), where, True)]))
 
     # -- on the thread
 
@@ -145,11 +156,17 @@ class TcpProxy:
         for link in list(self._links):
             link.cut()
 
+    async def _end(self) -> None:
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
     async def _stall(self, stalled: bool) -> None:
         self._flowing.clear() if stalled else self._flowing.set()
 
-    async def _watch(self, cut: tuple[Callable[[int, Message], bool], Where, bool] | None = None) -> None:
-        self.messages, self._cut = [], cut
+    async def _watch(self, cuts: Sequence[_Cut] = ()) -> None:
+        self.messages, self._cuts = [], list(cuts)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -157,6 +174,8 @@ class TcpProxy:
         self._links.add(link)
         try:
             await link.run()
+        except asyncio.CancelledError:
+            return  # at the end; asyncio's own streams would complain
         finally:
             self._links.discard(link)
 
@@ -168,15 +187,18 @@ class TcpProxy:
     async def flowing(self) -> None:
         await self._flowing.wait()
 
-    def seen(self, message: Message) -> tuple[Where, bool] | None:
+    def seen(self, message: Message) -> _Cut | None:
         """Count the message; how to cut at it, if that was asked for."""
         number = len(self.messages)
         self.messages.append(message)
-        if self._cut is not None and self._cut[0](number, message):
-            _, where, reset = self._cut
-            self._cut = None
-            return where, reset
-        return None
+        if not self._cuts or not self._cuts[0].meant(number, message):
+            return None
+        self.messages = []
+        return self._cuts.pop(0)
+
+    def cut_done(self) -> None:
+        if not self._cuts:
+            self.was_cut.set()
 
 
 class _Link:
@@ -232,7 +254,7 @@ class _Link:
                 self._to_server.write(data)
                 await self._to_server.drain()
                 continue
-            where, reset = cut
+            where = cut.where
             if where is Where.WITHIN:
                 self._to_server.write(data[: len(data) // 2])
                 await self._to_server.drain()
@@ -246,8 +268,8 @@ class _Link:
                 self._deaf = self._abandoned = True
                 _close(self._to_client, reset=True)
             else:
-                self.cut(reset=reset)
-            self._proxy.was_cut.set()
+                self.cut(reset=cut.reset)
+            self._proxy.cut_done()
             return
 
     async def _next(self, started: bool) -> tuple[Message, bytes, bool]:

@@ -65,30 +65,31 @@ async def test_a_connection_cut_at_any_message(
     tmp_path: Path,
     connected: bool,
 ) -> None:
-    async with Rig(proxy.dsn, tmp_path) as rig:
+    # a link that fails is made up later, so cutting there is left to test_many_writers
+    async with Rig(proxy.dsn, tmp_path, positions_table=None) as rig:
         rounds = iter(range(1, 10_000))
+        first_cut = () if connected else (0,)  # after which delivery begins with a login
 
         async def one_round() -> None:
-            if not connected:
-                proxy.reset()
             rig.record(some_orders(journal, next(rounds)))
             await rig.arrived()
 
         for _ in range(3):
             await one_round()  # from now on every statement is prepared
-        proxy.watch()
+        proxy.cut_at(*first_cut)
         await one_round()
         messages = list(proxy.messages)
-        assert [m.text for m in messages].count("COMMIT;") >= 2, messages
+        assert messages[0].text == ("BEGIN;" if connected else "startup")
+        assert [m.text for m in messages].count("COMMIT;") == 1
         # a Sync is sent with the Execute before it, and without it nothing is different from before that
         places = [(number, Where.BEFORE) for number, m in enumerate(messages) if m.type != "S"]
         places += [(number, Where.BEFORE_THE_ANSWER) for number, m in enumerate(messages) if m.is_answered]
         if not connected:  # what a login adds, up to the batch itself
             begin = next(number for number, m in enumerate(messages) if m.text == "BEGIN;")
-            places = [(number, where) for number, where in places if number < begin]
+            places = [(n, w) for n, w in places if n < begin and (n == 0 or messages[n - 1].is_answered)]
         cuts = 0
         for number, where in places:
-            proxy.cut_at(number, where, reset=number % 2 == 0)
+            proxy.cut_at(*first_cut, number, where=where, reset=number % 2 == 0)
             await one_round()
             cuts += proxy.was_cut.is_set()
         assert cuts > 0.9 * len(places), "a round may take a statement less than another, but not many"
@@ -157,7 +158,7 @@ async def test_the_server_is_killed_in_the_middle_of_a_batch(cluster: Cluster, j
             async with Rig(proxy.dsn, tmp_path) as rig:
                 rig.record(some_orders(journal, 1))
                 await rig.arrived()
-                proxy.cut_when(lambda _, m: m.text == "COMMIT;", Where.UNHEARD)
+                proxy.cut_when(lambda m: m.text == "COMMIT;", Where.UNHEARD)
                 rig.record(some_orders(journal, 2))
                 await asyncio.to_thread(proxy.was_cut.wait, 10)
                 await asyncio.to_thread(cluster.kill)
@@ -346,7 +347,7 @@ async def test_a_client_that_the_server_does_not_know_to_be_gone_does_not_keep_t
 ) -> None:
     monkeypatch.setattr(postgres_module, "_LEAST_IDLE_S", 1.0)
     async with Rig(proxy.dsn, tmp_path, statement_timeout_s=1.0) as rig:
-        proxy.cut_when(lambda _, m: m.text == "COMMIT;", Where.UNHEARD)
+        proxy.cut_when(lambda m: m.text == "COMMIT;", Where.UNHEARD)
         rig.record(some_orders(journal, 1))
         await asyncio.to_thread(proxy.was_cut.wait, 10)
         left = await connection.fetch("SELECT state FROM pg_stat_activity WHERE application_name = 'audit_wrapper'")
@@ -466,27 +467,26 @@ async def test_the_bots_calls_keep_their_results_and_their_speed(
         manager = Manager()
         wrapped = rig.trail.wrap({"binance": manager})["binance"]
 
-        async def p99() -> float:
+        async def p99(calls: int = 300) -> float:
             took = []
-            for _ in range(1_000):
+            for _ in range(calls):
                 began = time.perf_counter()
                 result = await wrapped.create_market_order("BTCUSDT", "buy", 1.5)
                 took.append(time.perf_counter() - began)
                 assert result is manager.results[-1]
-            return sorted(took)[990]
+            return sorted(took)[calls * 99 // 100]
 
         healthy = await p99()
         await rig.arrived()
         proxy.stall()  # for as long as it takes
-        rig.record([])
-        silent = await p99()
+        silent = await p99(1_000)
         proxy.refuse()
         refusing = await p99()
-        assert rig.trail.status().lag >= 4_000
+        assert rig.trail.status().lag >= 2 * 1_300
         # measured here: 0.3 ms in every case. Waiting for the database would be seconds
         assert max(silent, refusing) < 5 * healthy + 0.02, (healthy, silent, refusing)
         proxy.accept()
         proxy.flow()
         await rig.arrived(30)
         await rig.all_there_once(connection)
-        assert await connection.fetchval("SELECT count(*) FROM monitoring.orders WHERE status = 'FILLED'") == 3_000
+        assert await connection.fetchval("SELECT count(*) FROM monitoring.orders WHERE status = 'FILLED'") == 1_600
