@@ -260,6 +260,7 @@ class Delivery:
         # what is not there any more (retention, damage) does not contradict
         differs = seq > journal.durable_seq or (at and at[0].seq == seq and at[0].hash != digest)
         if not differs and not self._differs:
+            self._note_what_the_store_lost(seq)
             return seq
         common = min(journal.delivered_seq, journal.durable_seq)
         while entries := journal.read(common, self._settings.delivery_batch):
@@ -272,6 +273,18 @@ class Delivery:
         journal.branch(common)
         self._differs = False
         return common
+
+    def _note_what_the_store_lost(self, seq: int) -> None:
+        """A standby that had not received everything took over, or a backup was put back: deliver that again, if it is
+        still here."""
+        known = self._journal.delivered_seq
+        following = self._journal.read(seq, 1) if seq < known else []
+        if seq < known and not (following and following[0].seq == seq + 1):
+            upto = following[0].seq - 1 if following else known
+            self._failures.note(
+                "records lost by the database",
+                f"it had records up to {known} and has them up to {seq}; the journal keeps none from {seq + 1} to {upto} any more",
+            )
 
     async def _step(self, store: Store) -> bool:
         """One batch, or the upkeep there is time for when there is none. True: there is more."""
