@@ -1,6 +1,5 @@
 """One thing that is wrong with a journal, and where."""
 
-import threading
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,7 @@ class What(StrEnum):
     """The ways a journal can be wrong."""
 
     GAP = "gap"  # numbers are missing
-    OVERLAP = "overlap"  # two files hold the same number, and not the same entry
+    OVERLAP = "overlap"  # two files hold the same numbers: a copy of one was put back
     HASH_MISMATCH = "hash_mismatch"  # an entry is not what was written, or not where it was written
     UNREADABLE = "unreadable"  # lines, or a whole file, cannot be read
     TORN_TAIL = "torn_tail"  # a file breaks off in the middle of a line: the write that a kill or a full disk cut short
@@ -34,19 +33,19 @@ class Finding:
 
 
 class Findings:
-    """What one open journal has come across: each thing once, and never more than memory can bear."""
+    """What one open journal has come across: each thing once, and never more than memory can bear.
+
+    Without a lock: a signal handler may ask in the middle of an `add`.
+    """
 
     _LIMIT = 1000
 
     def __init__(self) -> None:
         self._known: dict[tuple[Path, int | None, What], Finding] = {}
-        self._lock = threading.Lock()
 
     def add(self, finding: Finding) -> None:
-        with self._lock:
-            if len(self._known) < self._LIMIT:
-                self._known.setdefault((finding.path, finding.seq, finding.what), finding)
+        if len(self._known) < self._LIMIT:
+            self._known.setdefault((finding.path, finding.seq, finding.what), finding)
 
     def all(self) -> tuple[Finding, ...]:
-        with self._lock:
-            return tuple(self._known.values())
+        return tuple(self._known.copy().values())

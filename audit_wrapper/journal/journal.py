@@ -1,7 +1,6 @@
 """The journal on disk: a folder of segments, written by one process."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from typing import Literal, Self
@@ -15,7 +14,7 @@ from audit_wrapper.journal.finding import Finding, Findings, What
 from audit_wrapper.journal.interface import READ_BYTES, Entry, Room
 from audit_wrapper.journal.lock import FolderLock
 from audit_wrapper.journal.opening import open_end
-from audit_wrapper.journal.shelf import Held, Shelf, Written
+from audit_wrapper.journal.shelf import Shelf, Written
 from audit_wrapper.journal.upkeep import Upkeep
 from audit_wrapper.journal.writer import Writer
 
@@ -45,8 +44,7 @@ class FileJournal:
         self._lock = lock
         self._findings = Findings()
         opened = open_end(folder, power=power, findings=self._findings)
-        older = (Held(path, layout.first_seq_of(path)) for path in opened.older)
-        self._shelf = Shelf(opened.state.journal, older, self._findings, opened.state.deleted_through)
+        self._shelf = Shelf(opened.state.journal, opened.older, self._findings, opened.state.deleted_through)
         self._writer = Writer(
             folder,
             opened,
@@ -94,7 +92,7 @@ class FileJournal:
         folder = folder.absolute()
         lock: FolderLock | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            layout.make_folder(folder)
             lock = FolderLock(folder)
             journal = cls(
                 folder,
@@ -155,46 +153,46 @@ class FileJournal:
         self._writer.force()
 
     def read(self, after_seq: int, limit: int, max_bytes: int = READ_BYTES) -> list[Entry]:
-        with self._usable():
+        with self._shelf.reading:
+            self._refuse_if_closed()
             return self._shelf.read(after_seq, limit, max_bytes)
 
     def delivered(self, seq: int) -> None:
-        with self._usable():
-            self._upkeep.delivered_seq = max(self._upkeep.delivered_seq, seq)
+        self._refuse_if_closed()
+        self._upkeep.delivered_seq = max(self._upkeep.delivered_seq, seq)
 
     def branch(self, after_seq: int) -> None:
-        with self._usable(), self._shelf.reading:
-            stream = uuid7()
-            sentence = (
-                f"the database has other entries than {self.folder} after number {after_seq}: an older copy of the "
-                f"folder was put back, or it was copied. They are kept, as stream {stream}"
-            )
-            self._findings.add(Finding(self.folder, after_seq + 1, What.DIVERGED, sentence))
-            self._writer.branch(stream, after_seq)
+        stream = uuid7()
+        self._writer.branch(stream, after_seq)
+        sentence = (
+            f"the database has other entries than {self.folder} after number {after_seq}: an older copy of the "
+            f"folder was put back, or it was copied. They are kept, as stream {stream}"
+        )
+        self._findings.add(Finding(self.folder, after_seq + 1, What.DIVERGED, sentence))
+        with self._shelf.reading:
             self._upkeep.branched(stream, after_seq)
 
     def tend(self) -> None:
-        with self._usable():
-            self._upkeep.tend()
+        self._refuse_if_closed()
+        self._upkeep.tend()
 
     def _written(self) -> Written:
-        with self._writer.lock:
-            return Written(self._shelf.held, self._writer.end.seq, self._writer.end.size)
+        end = self._writer.end
+        live = end.segment.held
+        self._shelf.add(live)  # it is there, unless Ctrl-C came just then
+        held = self._shelf.held
+        if held[-1] is not live:  # and by now there is another
+            held = tuple(one for one in held if one.first_seq <= live.first_seq)
+        return Written(held, end.seq, end.size)
 
-    @contextmanager
-    def _usable(self) -> Iterator[None]:
+    def _refuse_if_closed(self) -> None:
         if self._writer.refusal:
             raise JournalUnavailable(self._writer.refusal)
-        yield
 
     def close(self) -> None:
-        if self._writer.refusal:
+        if not self._writer.close(f"the journal in {self.folder} was closed"):
             return
         with self._shelf.reading:
-            with self._writer.lock:
-                if self._writer.refusal:
-                    return
-                self._writer.close(f"the journal in {self.folder} was closed")
             self._shelf.close()
             with suppress(OSError):  # if it cannot be written, the next start looks harder; nothing is lost
                 self._upkeep.save(clean=True)
@@ -203,10 +201,9 @@ class FileJournal:
 
     def disown(self) -> None:
         """After a fork, in the child."""
-        # The old locks may be held by threads that are gone.
-        self._writer.lock, self._shelf.reading = RLock(), RLock()
-        self._writer.close(
+        self._writer.disown(
             f"the journal in {self.folder} belongs to the parent of this process: open one in another folder here"
         )
+        self._shelf.reading = RLock()
         self._shelf.close()
         self._lock.release()

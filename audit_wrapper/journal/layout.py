@@ -10,9 +10,11 @@
 Whatever else lies there is not ours and is left alone.
 """
 
+import errno
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 LOCK = "lock"
@@ -20,7 +22,8 @@ STATE = "journal.json"
 UNBORN = ".new"
 DAMAGED = ".damaged"
 
-_SEGMENT = re.compile(r"segment-(\d{20})\.journal")
+_SEGMENT = re.compile(r"segment-(00\d{18})\.journal")  # no further than numbers go
+_UNBORN = re.compile(rf"({_SEGMENT.pattern}|{re.escape(STATE)}){re.escape(UNBORN)}")
 
 
 def segment_path(folder: Path, first_seq: int) -> Path:
@@ -37,6 +40,11 @@ def first_seq_of(path: Path) -> int:
 def segment_paths(folder: Path) -> list[Path]:
     """The segments there are, in the order of their entries."""
     return sorted(path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
+
+
+def unborn_paths(folder: Path) -> list[Path]:
+    """What was being made when a process died."""
+    return [path for path in folder.iterdir() if _UNBORN.fullmatch(path.name)]
 
 
 def size(path: Path) -> int:
@@ -63,6 +71,15 @@ def total_size(folder: Path) -> int:
     return total
 
 
+_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_APPEND = os.O_WRONLY | os.O_APPEND | _FLAGS
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor whose writes go to the end of the file, wherever that is."""
+    return os.open(path, _APPEND)
+
+
 if sys.platform == "darwin":
     import fcntl
 
@@ -83,5 +100,38 @@ def force_names(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as problem:
+        if problem.errno not in (errno.EINVAL, errno.EBADF):  # some network disks have no such thing either
+            raise
     finally:
         os.close(descriptor)
+
+
+def put(path: Path, content: bytes, *, lasting: bool) -> None:
+    """Make a file, or replace it: whole, or not at all. `lasting`: once this returns, it survives the loss of power."""
+    unborn = path.with_name(path.name + UNBORN)
+    descriptor = os.open(unborn, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        if lasting:
+            force(descriptor)  # else the name may reach the disk before what it names
+    finally:
+        os.close(descriptor)
+    unborn.replace(path)
+    if lasting:
+        force_names(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder`, and those it is in, so that they survive the loss of power."""
+    made = []
+    for path in (folder, *folder.parents):
+        if path.is_dir():
+            break
+        made.append(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        with suppress(PermissionError):  # where names can be made but not read
+            force_names(path.parent)

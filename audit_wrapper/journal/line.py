@@ -10,6 +10,7 @@ from audit_wrapper.journal.interface import Entry
 
 END = b"\n"
 LEAST = len(b"1  ") + 64 + len(END)  # bytes the shortest line takes; bounds how many a file can hold
+MOST = (1 << 26) // LEAST  # lines that a file may have held which was cut short; more only if it holds more
 
 _HASH = 64  # characters
 _DIGITS = 19  # of the largest number that fits into 63 bits, which is what PostgreSQL's bigint holds

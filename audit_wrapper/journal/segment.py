@@ -2,18 +2,20 @@
 
 import json
 import os
+from binascii import crc32
+from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from uuid import UUID
 
 from audit_wrapper.errors import JournalDamaged
-from audit_wrapper.journal import layout, line
+from audit_wrapper.journal import layout
 from audit_wrapper.journal.finding import What
 
 FORMAT = 1
 
-_WRITE = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_CHECK = b', "check": '  # before the last value of the first line: the checksum of all before it
 
 
 class SegmentDamaged(JournalDamaged):
@@ -50,13 +52,16 @@ class Origin:
             "previous_hash": self.previous_hash.hex(),
             "note": self.note,
         }
-        return json.dumps(values).encode("ascii") + line.END
+        text = json.dumps(values).encode("ascii").removesuffix(b"}")
+        return b"%b%b%d}\n" % (text, _CHECK, crc32(text))
 
 
 def decode_origin(text: bytes, path: Path) -> Origin:
     """Raises SegmentDamaged if it is not the first line of a segment that this release can read."""
     try:
         values = json.loads(text)
+        if values["check"] != crc32(text.rpartition(_CHECK)[0]):  # one flipped bit, and it would be of another journal
+            raise ValueError("its checksum is wrong")
         version = values["audit_journal"]
         if isinstance(version, int) and version > FORMAT:
             raise SegmentDamaged(
@@ -71,57 +76,75 @@ def decode_origin(text: bytes, path: Path) -> Origin:
             bytes.fromhex(values["previous_hash"]),
             str(values["note"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
         raise SegmentDamaged(What.UNREADABLE, f"{path} does not say where it begins ({problem!r})") from problem
     if origin.first_seq != layout.first_seq_of(path):
         raise SegmentDamaged(What.UNREADABLE, f"{path} says that it begins at {origin.first_seq}: was it renamed?")
     return origin
 
 
+@dataclass(eq=False, slots=True)
+class Held:
+    """One segment of a journal.
+
+    reader: open since this run wrote it, so that it can be read though somebody deletes the file. overlaps: it holds
+    numbers that the one after it holds, too. is_damaged: retention leaves it to a person.
+    """
+
+    path: Path
+    first_seq: int
+    reader: FileIO | None = None
+    overlaps: bool = False
+    is_damaged: bool = False
+    failing_since: float | None = None
+
+    def close(self) -> None:
+        reader, self.reader = self.reader, None
+        if reader is not None:
+            reader.close()
+
+
 class LiveSegment:
-    """A segment that is being written. `reader` stays usable when somebody deletes the file."""
+    """A segment that is being written. `descriptor` is open as long as anybody has this object; -1 once closed."""
+
+    descriptor = -1
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.first_seq = layout.first_seq_of(path)
-        self.descriptor = os.open(path, _WRITE)
-        try:
-            self.reader: FileIO = open(path, "rb", buffering=0)  # noqa: SIM115, it stays open
-            self._identity = os.fstat(self.descriptor)
-        except BaseException:
-            os.close(self.descriptor)
-            raise
+        self.descriptor = layout.open_to_append(path)
+        self._identity = os.fstat(self.descriptor)
+        self.held = Held(path, self.first_seq, open(path, "rb", buffering=0))  # noqa: SIM115, it stays open
 
     @classmethod
-    def create(cls, folder: Path, origin: Origin, *, force: bool) -> "LiveSegment":
-        """Make a new one. It appears under its name whole, or not at all; with `force`, for good once this returns."""
+    def create(cls, folder: Path, origin: Origin, *, lasting: bool) -> "LiveSegment":
+        """Make a new one. It appears under its name whole, or not at all."""
         path = layout.segment_path(folder, origin.first_seq)
-        unborn = path.with_name(path.name + layout.UNBORN)
-        with open(unborn, "wb", buffering=0) as file:
-            text = origin.encode()
-            if file.write(text) != len(text):
-                raise OSError(f"{unborn} could be written only in part")
-            if force:
-                layout.force(file.fileno())  # else the name may reach the disk before what it names
-        unborn.replace(path)
-        if force:
-            layout.force_names(folder)
-        return cls(path)
+        try:
+            layout.put(path, origin.encode(), lasting=lasting)
+            return cls(path)
+        except BaseException:
+            # The one before it will be continued, and its entries have the numbers of this one.
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
 
     def size(self) -> int:
         return os.fstat(self.descriptor).st_size
 
-    def cut(self, size: int) -> None:
-        """Take off what was written behind `size`."""
-        os.ftruncate(self.descriptor, size)
-
-    def is_there(self) -> bool:
-        """Whether the file we write to is still the one under its name."""
+    def is_there(self, size: int) -> bool:
+        """Whether the file we write to is still the one under its name, and as long as we left it."""
         try:
-            return os.path.samestat(self._identity, os.stat(self.path))
+            found = os.stat(self.path)
         except OSError:
             return False
+        return os.path.samestat(self._identity, found) and found.st_size == size
 
     def close(self) -> None:
-        """End the writing; `reader` is closed by whoever reads."""
-        os.close(self.descriptor)
+        """End the writing; `held.reader` is closed by whoever reads."""
+        descriptor, self.descriptor = self.descriptor, -1  # never is a number written to that others may have by now
+        if descriptor != -1:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()

@@ -35,10 +35,11 @@ class State:
 def read_state(folder: Path) -> State | None:
     """The state in `folder`, None if there is none. Raises ValueError if it is not what we write."""
     try:
-        values = json.loads((folder / layout.STATE).read_bytes())
+        text = (folder / layout.STATE).read_bytes()
     except FileNotFoundError:
         return None
     try:
+        values = json.loads(text)
         return State(
             journal=UUID(values["journal"]),
             stream=UUID(values["stream"]),
@@ -49,19 +50,13 @@ def read_state(folder: Path) -> State | None:
             clean=values["clean"] is True,
             power=values["power"] is True,
         )
-    except (KeyError, TypeError, AttributeError) as problem:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
         raise ValueError(f"{layout.STATE} lacks a value or has a wrong one: {problem!r}") from problem
 
 
 def write_state(folder: Path, state: State) -> None:
-    text = json.dumps({**asdict(state), "journal": str(state.journal), "stream": str(state.stream)}, indent=1)
-    target = folder / layout.STATE
-    beside = target.with_name(target.name + layout.UNBORN)
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        layout.force(file.fileno())  # else the rename may reach the disk before the content
-    beside.replace(target)
+    values = {**asdict(state), "journal": str(state.journal), "stream": str(state.stream)}
+    layout.put(folder / layout.STATE, json.dumps(values, indent=1).encode("ascii") + b"\n", lasting=True)
 
 
 def boot_id() -> str:

@@ -11,7 +11,8 @@ from uuid import UUID
 from audit_wrapper.errors import JournalUnavailable
 from audit_wrapper.journal import layout
 from audit_wrapper.journal.interface import Room
-from audit_wrapper.journal.shelf import Held, Shelf
+from audit_wrapper.journal.segment import Held
+from audit_wrapper.journal.shelf import Shelf
 from audit_wrapper.journal.state import State, write_state
 from audit_wrapper.journal.writer import Writer
 
@@ -49,36 +50,33 @@ class Upkeep:
 
     def tend(self) -> None:
         """Raises JournalUnavailable when the disk refuses."""
-        with self._shelf.reading:
-            try:
-                self._writer.look()
-                self._writer.force()
-                self._writer.turn_if_older_than(_SEGMENT_S)
+        try:
+            self._writer.look()
+            self._writer.force()
+            self._writer.turn_if_older_than(_SEGMENT_S)
+            with self._shelf.reading:
+                if self._writer.refusal:
+                    return
                 self._restore()
                 self._retire()
                 self._shelf.close_old_files()
                 self.save(not_before=self._state_at + _STATE_S)
                 self._measure()
-            except OSError as problem:
-                if isinstance(problem, JournalUnavailable):
-                    raise
-                raise JournalUnavailable(
-                    f"housekeeping of the journal in {self._folder} failed ({problem}): nothing is lost, but its "
-                    "files grow until the disk takes writes again"
-                ) from problem
+        except OSError as problem:
+            if isinstance(problem, JournalUnavailable):
+                raise
+            raise JournalUnavailable(
+                f"housekeeping of the journal in {self._folder} failed ({problem}): nothing is lost, but its "
+                "files grow until the disk takes writes again"
+            ) from problem
 
     def _restore(self) -> None:
         """Write back what somebody deleted and this run still has open, unless the store has it."""
         for held, last in self._shelf.ended():
             if held.reader is None or last <= self.delivered_seq or held.path.exists():
                 continue
-            unborn = held.path.with_name(held.path.name + layout.UNBORN)
             held.reader.seek(0)
-            with open(unborn, "wb") as file:
-                shutil.copyfileobj(held.reader, file)
-                file.flush()
-                layout.force(file.fileno())
-            unborn.replace(held.path)
+            layout.put(held.path, held.reader.read(), lasting=True)
 
     def _retire(self) -> None:
         """Delete what the store has and is old, or too much; never anything else. What is damaged is set aside."""
@@ -89,7 +87,10 @@ class Upkeep:
             if held.is_damaged and held.path.exists():
                 self._say_deleted(last)
                 self._shelf.drop(held)
-                held.path.replace(held.path.with_name(held.path.name + layout.DAMAGED))
+                aside = held.path.with_name(held.path.name + layout.DAMAGED)
+                while aside.exists():  # its numbers were given again after a loss, and this is the second time
+                    aside = aside.with_name(aside.name + layout.DAMAGED)
+                held.path.replace(aside)
             elif too_much > 0 or self._is_old(held):
                 self._say_deleted(last)
                 self._shelf.drop(held)

@@ -1,6 +1,8 @@
 """Check a whole journal without changing a byte of it, whether or not somebody is writing it."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +12,8 @@ from audit_wrapper.journal.cursor import Cursor, Place
 from audit_wrapper.journal.finding import Finding, What
 from audit_wrapper.journal.segment import SegmentDamaged
 from audit_wrapper.journal.state import State, read_state
+
+_LOOKS, _LOOK_S = 5, 0.01  # how often, and how far apart, it is looked whether a torn line is just being written
 
 
 def verify(folder: Path) -> Iterator[Finding]:
@@ -32,60 +36,66 @@ def _verify(folder: Path) -> Iterator[Finding]:
     if problem and paths:
         yield problem
     journal = state.journal if state else None
-    seq = 0
-    hashes: tuple[bytes, ...] = (chain.genesis(journal),) if journal else ()
-    for index, path in enumerate(paths):
+    before = Place(0, 0, (chain.genesis(journal),) if journal else ())
+    for path, following in pairwise([*paths, None]):
+        assert path is not None
         first = layout.first_seq_of(path)
         # Asked at each file: retention may be at work.
         current, _ = _state(folder)
         deleted_through = current.deleted_through if current else layout.first_seq_of(paths[0]) - 1
-        if first <= seq:
-            yield Finding(
-                path, first, What.OVERLAP, f"{path} begins at {first}, but the one before it goes up to {seq}"
-            )
-        elif first > seq + 1:
-            if first - 1 > deleted_through:
-                sentence = f"there is no entry {seq + 1} to {first - 1} before {path}"
-                yield Finding(path, seq + 1, What.GAP, sentence)
-            hashes = ()
-        last = layout.first_seq_of(paths[index + 1]) - 1 if index + 1 < len(paths) else None
+        if first <= before.seq:
+            sentence = f"{path} begins at {first}, but the one before it goes up to {before.seq}"
+            yield Finding(path, first, What.OVERLAP, sentence)
+        elif first - 1 > max(before.seq, deleted_through):
+            sentence = f"there is no entry {before.seq + 1} to {first - 1} before {path}"
+            yield Finding(path, before.seq + 1, What.GAP, sentence)
         try:
-            findings, end = _check(path, journal, hashes, last)
+            findings, end = _check(path, journal, before, following)
         except FileNotFoundError:  # if retention did not take it, those after it do not follow, and that will be found
             continue
         yield from findings
-        if end is None:
-            seq, hashes = max(seq, first - 1), ()
-        else:
-            seq, hashes = end.seq, end.hashes
-    if state and seq < state.delivered_seq:
-        sentence = f"entries up to {state.delivered_seq} were delivered, the journal ends at {seq}"
-        yield Finding(folder, seq + 1, What.GAP, sentence)
+        before = Place(0, max(before.seq, first - 1), ()) if end is None or end.seq < before.seq else end
+    if state and before.seq < state.delivered_seq:
+        sentence = f"entries up to {state.delivered_seq} were delivered, the journal ends at {before.seq}"
+        yield Finding(folder, before.seq + 1, What.GAP, sentence)
 
 
 def _check(
-    path: Path, journal: UUID | None, hashes: tuple[bytes, ...], last: int | None
-) -> tuple[list[Finding], Place | None]:
+    path: Path, journal: UUID | None, before: Place, following: Path | None
+) -> tuple[Iterable[Finding], Place | None]:
     """What is wrong with one segment, and where it ends; None if nothing of it can be read."""
-    findings: list[Finding] = []
+    findings: dict[tuple[int | None, What], Finding] = {}
 
     def note(seq: int | None, what: What, sentence: str) -> None:
-        findings.append(Finding(path, seq, what, sentence))
+        findings.setdefault((seq, what), Finding(path, seq, what, sentence))
 
     with open(path, "rb", buffering=0) as file:
-        size = layout.size(path)
+        size = _settled_size(path) if following is None else layout.size(path)
+        first = layout.first_seq_of(path)
+        most = first + max(line.MOST, size // line.LEAST)
+        last = most if following is None else layout.first_seq_of(following) - 1
         try:
-            cursor = Cursor(path, file, journal, note, hashes)
-            most = layout.first_seq_of(path) + size // line.LEAST if last is None else last
-            while cursor.next(size, most) is not None:
-                continue
+            cursor = Cursor(path, file, journal, note, size, before, go_around=True)
         except SegmentDamaged as problem:
-            note(layout.first_seq_of(path), problem.what, str(problem))
-            return findings, None
-        if torn := cursor.rest(size):
-            sentence = f"{path} breaks off in the middle of a line ({torn} bytes): a write that was cut short"
-            note(cursor.place.seq + 1, What.TORN_TAIL, sentence)
-        return findings, cursor.place
+            note(first, problem.what, str(problem))
+            return findings.values(), None
+        while cursor.next(size, last) is not None:
+            continue
+        cursor.note_tail(size)
+        return findings.values(), cursor.place
+
+
+def _settled_size(path: Path) -> int:
+    """Up to where a file is written that somebody may be writing: a line that is half there now is no damage."""
+    size = layout.size(path)
+    with open(path, "rb", buffering=0) as file:
+        for _ in range(_LOOKS):
+            file.seek(max(0, size - 1))
+            if file.read(1) == line.END:
+                break
+            time.sleep(_LOOK_S)
+            size = layout.size(path)
+    return size
 
 
 def _state(folder: Path) -> tuple[State | None, Finding | None]:
