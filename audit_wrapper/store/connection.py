@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -216,7 +217,8 @@ class Connections:
     async def _connected(self, dsn: str | None = None, **options: Any) -> asyncpg.Connection:
         # One host after the other, each with a time of its own: one that is silent must not use up that of those behind
         # it. Where one is silent, all are asked again with patience: where a statement may take long, so may a login.
-        if len(self._hosts) > 1 and "target_session_attrs" not in self.dsn:
+        said = "target_session_attrs" in self.dsn or "PGTARGETSESSIONATTRS" in os.environ
+        if len(self._hosts) > 1 and not said:
             options["target_session_attrs"] = "read-write"  # after a failover the first may be the standby
         problem: Exception | None = None
         for patience_s in (_CONNECT_TIMEOUT_S, max(_CONNECT_TIMEOUT_S, self.statement_timeout_s)):
@@ -252,6 +254,8 @@ def hosts(dsn: str) -> tuple[str, ...]:
     """One DSN for each host that is named before the path."""
     parts = urlsplit(dsn)
     user, at, places = parts.netloc.rpartition("@")
+    if "," not in places:
+        return (dsn,)
     return tuple(urlunsplit(parts._replace(netloc=f"{user}{at}{place}")) for place in places.split(","))
 
 

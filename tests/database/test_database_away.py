@@ -426,6 +426,19 @@ async def _until(condition: Callable[[], Awaitable[Any]]) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize(
+    ("dsn", "each"),
+    [
+        ("postgresql://u:p%2C@one:1,two/x?a=b", ["postgresql://u:p%2C@one:1/x?a=b", "postgresql://u:p%2C@two/x?a=b"]),
+        ("postgresql://[::1]:1,[::2]:2/x", ["postgresql://[::1]:1/x", "postgresql://[::2]:2/x"]),
+        ("postgresql:///x?host=/run,/tmp", ["postgresql:///x?host=/run,/tmp"]),
+        ("postgresql://", ["postgresql://"]),
+    ],
+)
+def test_the_hosts_of_a_dsn(dsn: str, each: list[str]) -> None:
+    assert list(connection_module.hosts(dsn)) == each
+
+
 async def test_the_first_of_two_hosts_is_silent(
     proxy: TcpProxy, audit_dsn: str, journal: Any, connection: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
