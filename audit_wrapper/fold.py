@@ -22,6 +22,7 @@ from audit_wrapper.records import (
     Fee,
     FeeStatus,
     Fill,
+    Operation,
     OrderState,
     OrderStatus,
     PositionLink,
@@ -89,6 +90,7 @@ class Fold:
         self.link: PositionLink | None = None
         self.replaced_by: Placing | None = None
         self.first: Record | None = None
+        self.operation: Operation | None = None
         self.created_at: datetime | None = None
         self.updated_at: datetime | None = None
         self.crossing = False  # a cancel was confirmed without a word of what had been filled before
@@ -137,6 +139,7 @@ class Fold:
         record, part = event.record, event.part
         if record.kind is not RecordKind.LINKED:
             self.first = self.first or record
+            self.operation = self.operation or record.operation
             self._times(record)
         self._link_by(record)
         if places(part):
@@ -284,7 +287,8 @@ class Fold:
         rank = _RANK[state.order_status] if state.order_status is not None else None
         less = filled is not None and before is not None and filled < before
         more = filled is not None and before is not None and filled > before
-        self._know(state, gaps_only=less or (rank is not None and rank < self._said and not more))
+        older = less or (rank is not None and rank < self._said and not more)
+        self._know(state, gaps_only=older)
         for fill in state.fills:
             self._fill(fill)
         if rank is not None:
@@ -292,11 +296,12 @@ class Fold:
             self.last_words[event.stream] = event.seq
             if rank >= _DONE:
                 self.crossing = False
-            self._move(state.order_status or OrderStatus.UNKNOWN, None)
+        was = self.status
+        if state.order_status is not None:
+            self._move(state.order_status, None)
         # the exchange's own word goes with the status; one that none of ours stands for is taken while it may change
-        if state.exchange_status is not None and (
-            state.order_status is self.status if rank is not None else self._said < _DONE
-        ):
+        goes_with = state.order_status is self.status and (not older or was is not self.status)
+        if state.exchange_status is not None and (goes_with if rank is not None else self._said < _DONE and not older):
             self.known = _with(self.known, {"exchange_status": state.exchange_status})
         self._executed(state, event.record, before)
 

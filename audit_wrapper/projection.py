@@ -116,7 +116,7 @@ class _Rows:
             exchange_status=self.fold.known.exchange_status,
             link_how=self.fold.link.how if self.fold.link else None,
             replaced_by=routing.key_of_part(*self.fold.replaced_by) if self.fold.replaced_by else None,
-            correlation_id=first.operation.correlation_id if first.operation else None,
+            correlation_id=self.fold.operation.correlation_id if self.fold.operation else None,
         )
         scope = routing.scope(first, unified or self.fold.known.symbol or "")
         is_open = status in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNKNOWN)

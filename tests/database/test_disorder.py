@@ -384,3 +384,22 @@ async def test_a_flag_goes_with_the_conflict(store, new_journal, connection):
     before = [tuple(r) for r in await connection.fetch("SELECT * FROM audit.fills ORDER BY order_key")]
     await store.rebuild()
     assert [tuple(r) for r in await connection.fetch("SELECT * FROM audit.fills ORDER BY order_key")] == before
+
+
+async def test_an_order_linked_by_its_time_is_linked_by_its_id_once_that_is_known(
+    audit_dsn, journal, contents, connection
+):
+    """Also where the look after the batch was left out, and only a later one is made up for it."""
+    exchange, now = journal.exchange, datetime.now(UTC).replace(tzinfo=None)
+    await connection.execute(OPEN, 3, 30, exchange, "long", "1", now - timedelta(days=3), now - timedelta(days=2))
+    await connection.execute(OPEN, 4, 40, exchange, "short", None, now - timedelta(days=3), None)
+    async with PostgresStore(audit_dsn) as store:
+        intent = journal.intent()
+        await journal.deliver(store)
+        assert [row["position_id"] for row in (await contents())["monitoring.orders"]] == ["4"]
+        store._linker._not_before = float("inf")
+        await journal.deliver(store, [journal.acknowledge(intent, "1")])
+        await store.relink()
+    (order,), (trade,) = (await contents())["monitoring.orders"], (await contents())["monitoring.trades"]
+    assert (order["position_id"], order["signal_id"], order["purpose"]) == ("3", 30, "entry")
+    assert (trade["position_id"], trade["signal_id"], trade["purpose"]) == ("3", 30, "entry")

@@ -339,7 +339,7 @@ class Desk(Trading):
 
     def _trade(self, step: Step, number: int) -> dict[str, Any]:
         # one of them may be told in two ways
-        price = "1.07" if number == 1 and step.variant == 3 else f"1.0{number}"
+        price = "1.07" if number == 1 and step.variant == 3 and not self.coherent else f"1.0{number}"
         at = str(int(START.timestamp() * 1000) + 2000 * (number + 1))
         name = f"t{number}" if step.variant == 2 else f"{step.id}t{number}"  # and an id may be that of another's fill
         if self.exchange == "binance":

@@ -8,7 +8,9 @@
 -- name: unlinked_groups
 SELECT DISTINCT coalesce(exchange, '') AS exchange, account
 FROM "monitoring"."orders"
-WHERE order_key IS NOT NULL AND position_id IS NULL AND (created_at > $1 OR order_key = ANY($2));
+WHERE order_key IS NOT NULL
+  AND (position_id IS NULL AND (created_at > $1 OR order_key = ANY($2))
+       OR link_how = 'positions_table:open_interval' AND order_key = ANY($2));
 
 -- name: link_by_order_id
 -- Also of orders of the batch that were linked by their time before their id was known.
