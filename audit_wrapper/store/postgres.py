@@ -208,7 +208,7 @@ class PostgresStore:
     async def _bring_in(
         self, con: Connection, entry: Quarantined, records: Sequence[Record]
     ) -> tuple[set[UUID], set[delivering.Group]]:
-        touched = await delivering.deliver(con, self._sql, entry.stream, [entry], records, late=True)
+        touched = await delivering.deliver(con, self._sql, entry.stream, [entry], records)
         await con.execute(self._sql["resolve_quarantine"], entry.stream, entry.seq)
         return touched
 
