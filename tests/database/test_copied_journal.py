@@ -83,7 +83,7 @@ async def test_the_side_file_lost_after_that(audit_dsn, new_journal, tmp_path: P
         assert rig.trail._journal.stream == stream, "the files say it too"
         rig.record(day.order("d"))
         await rig.arrived()
-        assert rig.trail.status().failures == {}
+        assert "journal and database differ" not in rig.trail.status().failures
     assert await orders() == ["a", "b", "c", "d"]
 
 

@@ -43,6 +43,11 @@ EMPTY = (
 )
 
 
+async def empty(store: PostgresStore, connection: asyncpg.Connection) -> None:
+    await connection.execute(EMPTY)
+    store._marks.clear()  # as one that connects anew; else it would take this for a standby that lacks something
+
+
 def entries(batch: Batch) -> list[Entry]:
     made = []
     for line in batch:
@@ -103,7 +108,7 @@ class Database:
 
         With `chance` some deliveries crash, and are made again.
         """
-        await self.connection.execute(EMPTY)
+        await empty(self.store, self.connection)
         for values in positions:
             await self.connection.execute(OPEN, *values)
         for number, batch in enumerate(batches):
@@ -362,7 +367,7 @@ async def test_what_replaced_a_stop_is_named_as_it_is_known_now(store, connectio
     ])  # fmt: skip
     lines = story.lines()
     for order in (lines, lines[::-1]):
-        await connection.execute(EMPTY)
+        await empty(store, connection)
         for line in order:
             await send(store, [line])
         rows = {row["order_id"]: row for row in (await contents())["monitoring.orders"]}

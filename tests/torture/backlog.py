@@ -190,7 +190,7 @@ async def looked_at(dsn: str, stream: UUID, journal: Path, records: int) -> None
             async for row in connection.cursor(
                 "SELECT seq, hash, body::text AS body FROM audit.events WHERE stream = $1 ORDER BY stored_no", stream
             ):
-                seq, payload, digest = next(entries)
+                seq, payload, digest, _ = next(entries)
                 number += 1
                 same = (row["seq"], row["hash"]) == (seq, digest) and row["body"].encode() == payload
                 check(same and seq == number, f"entry {seq} is stored as it is in the journal")
