@@ -37,8 +37,9 @@ logger = logging.getLogger("audit_wrapper")
 
 _TEND_EVERY_S = 0.5
 _GIVE_UP_S = 1.0
-_LOOK_EVERY_S = 0.05
 _COUNT_EVERY_S = 2.0
+# Not an Event, nor Thread.join, which a Ctrl-C at the wrong moment leaves locked, or takes for done (Python 3.11)
+_LOOK_EVERY_S = 0.01
 
 
 class Store(Protocol):
@@ -111,8 +112,7 @@ class Delivery:
         self.quarantined = 0
         self.state = "starting"
         self.problem: AuditWrapperError | None = None
-        # not Thread.join: in Python 3.11 a Ctrl-C during it takes the thread for ended (gh-90882)
-        self._ended = threading.Event()
+        self._has_ended = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -130,7 +130,7 @@ class Delivery:
     @property
     def runs(self) -> bool:
         """Whether it was started and has not ended."""
-        return self._thread is not None and not self._ended.is_set()
+        return self._thread is not None and not self._has_ended
 
     @property
     def is_this_thread(self) -> bool:
@@ -153,8 +153,8 @@ class Delivery:
             self._stopping, self._stop_at = True, self._journal.durable_seq
             self._hurry()
             until = time.monotonic() + timeout_s
-            while self.runs and not self.is_this_thread and not unless() and (left := until - time.monotonic()) > 0:
-                self._ended.wait(min(left, _LOOK_EVERY_S))
+            while self.runs and not self.is_this_thread and not unless() and time.monotonic() < until:
+                time.sleep(_LOOK_EVERY_S)
         finally:  # also when a second Ctrl-C ends the waiting
             self._abandon()
         return self.delivered_seq >= self._journal.durable_seq
@@ -170,7 +170,7 @@ class Delivery:
         while self.runs and time.monotonic() < until:
             if self._task is not None:
                 self._call(self._task.cancel)  # again and again: what cleans up after the first may hang as well
-            self._ended.wait(_LOOK_EVERY_S)
+            time.sleep(_LOOK_EVERY_S)
         if not self.runs:
             self._thread.join(_GIVE_UP_S)
 
@@ -196,7 +196,7 @@ class Delivery:
             if not self._give_up:
                 self._failures.note("delivery stopped", problem)
         finally:
-            self._ended.set()
+            self._has_ended = True
             self._release(all_of_them=True)
 
     async def _run(self) -> None:

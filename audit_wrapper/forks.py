@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,7 @@ OpenJournal = Callable[[Path], Journal]
 
 _NAME = re.compile(r"(fork|late)-\d+(\.\d+)?")
 _NAMES = 100
+_LOOK_EVERY_S = 0.01
 
 
 class SideJournal:
@@ -156,26 +158,26 @@ class Adoption:
         self._failures = failures
         self._delivery: Delivery | None = None
         self._stopping = False
-        self._ended = threading.Event()
+        self._runs = False
 
     def start(self) -> None:
         """Begin, if there is anything."""
         left = sorted(path for path in self._beside.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
         if left:
+            self._runs = True
             threading.Thread(target=self._run, args=(left,), name="audit_wrapper-forks", daemon=True).start()
-        else:
-            self._ended.set()
 
     def stop(self, timeout_s: float) -> None:
         """Go on for `timeout_s` at the most; what is not delivered by then stays for the next run."""
         try:
-            self._ended.wait(timeout_s)
+            until = time.monotonic() + timeout_s
+            while self._runs and time.monotonic() < until:
+                time.sleep(_LOOK_EVERY_S)
         finally:
             self._stopping = True
             delivery = self._delivery
-            if delivery is not None and not self._ended.is_set():
+            if delivery is not None and self._runs:
                 delivery.stop(0)
-                self._ended.wait(1.0)
 
     def _run(self, folders: list[Path]) -> None:
         try:
@@ -183,7 +185,7 @@ class Adoption:
                 if not self._stopping:
                     self._adopt(folder)
         finally:
-            self._ended.set()
+            self._runs = False
 
     def _adopt(self, folder: Path) -> None:
         try:

@@ -350,10 +350,10 @@ class AuditTrail:
             self._closing.release()
 
     def _shut(self, timeout_s: float, *, at_exit: bool) -> FlushReport:
-        self._inquirer.close()
-        self._recorder.retry()
-        until, recorded = time.monotonic() + timeout_s, self._recorder.recorded
         try:
+            self._inquirer.close()
+            self._recorder.retry()
+            until, recorded = time.monotonic() + timeout_s, self._recorder.recorded
             # a bot that trades on while it exits is not kept alive for it: the next run delivers
             self._delivery.stop(timeout_s, unless=lambda: at_exit and self._recorder.recorded != recorded)
             if self._adoption is not None:

@@ -339,8 +339,8 @@ def test_nothing_grows_with_event_loops_and_with_trails(audit_dsn: str, tmp_path
     assert (done.returncode, done.stderr) == (0, "")
     grown = json.loads(done.stdout)
     for what, bytes_each in (("by loops", 500), ("by trails", 10_000)):  # asyncpg keeps some 3 kB of a connection
-        assert grown[what]["threads"] == 0, grown
-        assert grown[what]["handles"] == 0, grown
+        assert grown[what]["threads"] <= 0, grown
+        assert grown[what]["handles"] <= 0, grown
         assert grown[what]["bytes"] < bytes_each * grown[what]["times"], grown
 
 
