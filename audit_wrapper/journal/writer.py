@@ -122,25 +122,28 @@ class Writer:
             if self.end is not before or self._begun is not None:
                 continue
             self._begun = after
+            written, failure = 0, None
             try:
                 written = os.write(segment.descriptor, text)
-            except OSError:
-                if self._begun is after:
-                    self._begun = before  # whatever of it is there is cut off
-                raise
-            if self._begun is after and written == length:
+            except OSError as problem:
+                failure = problem
+            if written == length and self._begun is after:
                 self.end = after
                 self._begun = None
-            elif written < length:
-                if self._begun is after:
-                    self._begun = before
-                raise OSError(errno.ENOSPC, f"only {written} of {length} bytes were taken")
-            elif not any(one is digest for one in self._adopted):
+            elif written == length and not self._is_adopted(digest):
                 # The system began its call anew after a signal, and the handler's append has the number.
                 os.ftruncate(segment.descriptor, segment.size() - written)
                 continue
-            self.appended_bytes += written
+            else:
+                if self._begun is after:
+                    self._settle()
+                if not self._is_adopted(digest):
+                    raise failure or OSError(errno.ENOSPC, f"only {written} of {length} bytes were taken")
+            self.appended_bytes += length
             return after
+
+    def _is_adopted(self, digest: bytes) -> bool:
+        return any(one is digest for one in self._adopted)
 
     def _settle(self) -> None:
         """Find out what became of the append that did not come to its end."""
