@@ -29,25 +29,30 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / layout.LOCK
-        self._descriptor: int | None = self._take()
+        self._descriptor: int | None = None
+        self._renewing = False
+        self._take()
 
-    def _take(self) -> int:
+    def _take(self) -> None:
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+            unused: int | None = descriptor
             try:
                 _lock(descriptor)
-            except OSError:
+                if self._is_at_path(descriptor):  # else the file was deleted between open and lock: take the new one
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
+                    self._descriptor, unused = descriptor, self._descriptor
+                    return
+            except (BlockingIOError, PermissionError):
                 holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-                os.close(descriptor)
                 raise JournalInUse(
                     f"the journal in {self._folder} is being written by process {holder or '(unknown)'}: give each bot "
                     "process a folder of its own (setting `journal`), or stop that process first"
                 ) from None
-            if self._is_at_path(descriptor):  # else the file was deleted between open and lock: take the new one
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
-                return descriptor
-            os.close(descriptor)
+            finally:
+                if unused is not None:
+                    os.close(unused)
 
     def _is_at_path(self, descriptor: int) -> bool:
         try:
@@ -57,10 +62,14 @@ class FolderLock:
 
     def renew(self) -> None:
         """Hold the folder also after it was deleted and made again."""
-        if self._descriptor is not None and not self._is_at_path(self._descriptor):
-            taken = self._take()
-            os.close(self._descriptor)
-            self._descriptor = taken
+        if self._renewing:
+            return  # a signal handler, in the middle of just this
+        self._renewing = True
+        try:
+            if self._descriptor is not None and not self._is_at_path(self._descriptor):
+                self._take()
+        finally:
+            self._renewing = False
 
     def release(self) -> None:
         """Closing the descriptor releases the lock; in a forked child it does not, since the parent has it open."""

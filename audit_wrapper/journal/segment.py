@@ -3,7 +3,6 @@
 import json
 import os
 from binascii import crc32
-from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -120,14 +119,8 @@ class LiveSegment:
     def create(cls, folder: Path, origin: Origin, *, lasting: bool) -> "LiveSegment":
         """Make a new one. It appears under its name whole, or not at all."""
         path = layout.segment_path(folder, origin.first_seq)
-        try:
-            layout.put(path, origin.encode(), lasting=lasting)
-            return cls(path)
-        except BaseException:
-            # The one before it will be continued, and its entries have the numbers of this one.
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-            raise
+        layout.put(path, origin.encode(), lasting=lasting)
+        return cls(path)
 
     def size(self) -> int:
         return os.fstat(self.descriptor).st_size

@@ -130,25 +130,28 @@ class Writer:
             if self.end is not before or self._begun is not None:
                 continue
             self._begun = after
+            written, failure = 0, None
             try:
                 written = os.write(segment.descriptor, text)
-            except OSError:
-                if self._begun is after:
-                    self._begun = before  # whatever of it is there is cut off
-                raise
-            if self._begun is after and written == length:
+            except OSError as problem:
+                failure = problem
+            if written == length and self._begun is after:
                 self.end = after
                 self._begun = None
-            elif written < length:
-                if self._begun is after:
-                    self._begun = before
-                raise OSError(errno.ENOSPC, f"only {written} of {length} bytes were taken")
-            elif not any(one is digest for one in self._adopted):
+            elif written == length and not self._is_adopted(digest):
                 # The system began its call anew after a signal, and the handler's append has the number.
                 os.ftruncate(segment.descriptor, segment.size() - written)
                 continue
-            self.appended_bytes += written
+            else:
+                if self._begun is after:
+                    self._settle()
+                if not self._is_adopted(digest):
+                    raise failure or OSError(errno.ENOSPC, f"only {written} of {length} bytes were taken")
+            self.appended_bytes += length
             return after
+
+    def _is_adopted(self, digest: bytes) -> bool:
+        return any(one is digest for one in self._adopted)
 
     def _settle(self) -> None:
         """Find out what became of the append that did not come to its end."""
@@ -200,24 +203,30 @@ class Writer:
         """Go on in a new segment."""
         if self._turning:
             return  # a signal handler, in the middle of just this: one more entry in the old one
-        self._turning = True
-        segment: LiveSegment | None = None
         try:
-            before = self.end
-            self._shelf.add(before.segment.held)  # it is there, unless Ctrl-C came in the end of the last turn
-            if self._power and before.seq > self._forced_seq and before.segment.is_there(before.size):
-                self._to_disk(before.segment)  # else power could be lost with its end, and not with what follows
+            self._turning = True
+            self._begin_segment(note)
+        finally:
+            self._turning = False
+
+    def _begin_segment(self, note: str) -> None:
+        before = self.end
+        path = layout.segment_path(self._folder, before.seq + 1)
+        segment: LiveSegment | None = None
+        self._shelf.add(before.segment.held)  # it is there, unless Ctrl-C came in the end of the last turn
+        if self._power and before.seq > self._forced_seq and before.segment.is_there(before.size):
+            self._to_disk(before.segment)  # else power could be lost with its end, and not with what follows
+        try:
             origin = Origin(self._journal, self.stream, self.stream_after, before.seq + 1, before.hash, note)
             segment = LiveSegment.create(self._folder, origin, lasting=self._power)
             fresh = End(segment, segment.size(), before.seq, before.hash)
-            if self.end is before:
+            if self.end is before:  # else a signal handler's entry took its first number
                 self.end = fresh
         finally:
-            self._turning = False
-            if segment is not None and self.end.segment is not segment:  # a handler's entry took its first number
-                segment.path.unlink(missing_ok=True)
-                segment.held.close()
-                segment.close()
+            if path != self.end.segment.path:
+                path.unlink(missing_ok=True)  # the one before it goes on, with the numbers that this one says it has
+                if segment is not None:
+                    segment.held.close()
         if self.end.segment is segment:
             self._shelf.add(segment.held)
             self._full_at = self._segment_bytes
