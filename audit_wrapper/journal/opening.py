@@ -62,6 +62,7 @@ def open_end(folder: Path, *, power: bool, findings: Findings) -> Opened:
     else:
         origin = Origin(state.journal, state.stream, state.stream_after, end.seq + 1, end.hash, end.note)
         live = LiveSegment.create(folder, origin, lasting=True)
+        older = [held for held in older if held.first_seq <= end.seq]
     return Opened(state, older, live, end.seq, end.hash, live.size())
 
 
@@ -134,8 +135,8 @@ def _end_of(path: Path, journal: UUID, findings: Findings) -> _End:
         problem = f"{path} does not say where it begins"
     else:
         problem = damage
-    if problem:
-        seq = max(seq, first)  # the new one must have another name
+    if problem and cursor.origin is None:
+        seq = max(seq, first)  # the new one must have another name; else it takes the place of one that holds nothing
     return _End(seq, sound.hashes[0] if sound.hashes else bytes(32), problem)
 
 

@@ -73,6 +73,11 @@ class Damaged:
         line = lines(path)[(seq - 1) % EACH + 1]
         self.put(seq, offset, bytes([line[offset] ^ bits]))
 
+    def other_digit(self, seq: int, offset: int) -> None:
+        """Make one hexadecimal digit in the line of an entry another."""
+        line = lines(self.file_of(seq))[(seq - 1) % EACH + 1]
+        self.put(seq, offset, b"0" if line[offset : offset + 1] != b"0" else b"1")
+
     def entry_lines(self, first: int, new: list[int]) -> None:
         """Give the file that begins at `first` the lines of these entries, in this order."""
         path = self.file_of(first)
