@@ -323,7 +323,9 @@ class Desk(Trading):
     def _shown(self, step: Step, market: Market, word: str, size: str = "10") -> dict[str, Any]:
         executed = 0 if word == "NEW" else step.amount
         if self.coherent:
-            executed = {"FILLED": 10, "PARTIALLY_FILLED": min(executed, 6) or 2}.get(word, executed)
+            word = "CANCELED" if word == "EXPIRED" else word  # an order ends in one way
+            most = {"FILLED": 10, "PARTIALLY_FILLED": min(executed, 6) or 2, "CANCELED": min(executed, 6)}
+            executed = most.get(word, executed)
         average = str(1 + executed / 100) if executed else "0"
         at = str(int(START.timestamp() * 1000) + 1000 * executed)
         if self.exchange == "binance":
