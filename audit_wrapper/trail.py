@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
-import contextlib
 import inspect
 import logging
 import os
@@ -13,81 +12,32 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-import msgspec
-
 from audit_wrapper import calls, embedded
 from audit_wrapper.clients import ClientSubject
-from audit_wrapper.delivery import Delivery, Store
+from audit_wrapper.database import Database
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
 from audit_wrapper.exchanges import asking
 from audit_wrapper.failures import Failures
-from audit_wrapper.forks import Adoption, SideJournal
 from audit_wrapper.frames import Frame, opening_side
-from audit_wrapper.journal import FileJournal, Journal, What
+from audit_wrapper.journal import Journal, What
 from audit_wrapper.observe import observed
+from audit_wrapper.pipeline import Pipeline, finished, open_journal
 from audit_wrapper.proxies import HostSubject
 from audit_wrapper.reconcile import Inquirer, Question, ReconcileReport
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Action, PositionLink, Purpose, Seam
 from audit_wrapper.scopes import PositionScope
 from audit_wrapper.settings import Settings
+from audit_wrapper.status import FlushReport, Status
 from audit_wrapper.wrapping import Wrapping
 
 logger = logging.getLogger("audit_wrapper")
 
-_NOTHING_MISSING = (What.DELETED, What.DIVERGED)  # what was deleted is still open, what diverged is delivered apart
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
-
-
-class FlushReport(msgspec.Struct, frozen=True):
-    """What `flush` or `close` achieved. True in a condition when everything recorded is in the store.
-
-    undelivered: records that are safe in the journal and not in the store. unwritten: records that the journal does not
-    take; they are in memory only, and gone with the process. problem: why, in words.
-    """
-
-    complete: bool
-    undelivered: int = 0
-    unwritten: int = 0
-    problem: str | None = None
-
-    def __bool__(self) -> bool:
-        return self.complete
-
-
-class Status(msgspec.Struct, frozen=True):
-    """How the trail is doing, now.
-
-    recorded: records made since it was opened. durable_seq, delivered_seq: numbers of the last record in the journal and
-    in the store; lag is their difference. waiting: records held in memory because the journal cannot be written.
-    quarantined: records the store refused (kept in audit.quarantine). failures: our own, by kind. damage: what was found
-    damaged or missing in the journal since it was opened, in words. disk_free_bytes: what the journal's disk has left;
-    outage_hours_left: how long that lasts at the rate of the last hour if the database is away; None: not known yet, or
-    nothing was recorded. store: what delivery is doing, in words. journal: its folder. database: its address, without the password; None while the embedded one is
-    being started. embedded: the folder of the embedded PostgreSQL; None where the user has one.
-    """
-
-    recorded: int
-    durable_seq: int
-    delivered_seq: int
-    lag: int
-    waiting: int
-    quarantined: int
-    failures: dict[str, int]
-    last_error: str | None
-    damage: tuple[str, ...]
-    disk_free_bytes: int | None
-    outage_hours_left: float | None
-    store: str
-    journal: str
-    database: str | None
-    embedded: str | None
 
 
 class AuditTrail:
@@ -102,8 +52,6 @@ class AuditTrail:
 
     def __init__(self, settings: Settings, journal: Journal, database: Database) -> None:
         self._settings = settings
-        self._journal = journal
-        self._database = database
         self._failures = Failures()
         self._recorder = Recorder(
             journal,
@@ -113,9 +61,7 @@ class AuditTrail:
             power=settings.durability == "power",
         )
         self._wrapping = Wrapping(self._recorder, self._failures)
-        self._delivery = self._delivery_of(journal, self._tend)
-        self._damage_told = 0
-        self._adoption: Adoption | None = None
+        self._pipeline = Pipeline(settings, journal, database, self._recorder, self._failures)
         self._closed: FlushReport | None = None
         self._closing = threading.RLock()
         self._is_closing = False
@@ -149,14 +95,13 @@ class AuditTrail:
             PostgresStore.check_dsn(loaded.dsn)
         else:
             embedded.imported()  # here, and not on the delivery thread: a child forked then would have half of it
-        opened = _open_journal(loaded, loaded.journal)
+        opened = open_journal(loaded, loaded.journal)
         try:
             trail = cls(loaded, opened, Database(loaded))
-            trail._delivery.start()
+            trail._pipeline.start()
         except BaseException:
             opened.close()
             raise
-        trail._adopt()
         _open_trails.add(trail)
         return trail
 
@@ -234,10 +179,7 @@ class AuditTrail:
 
     async def flush(self, timeout_s: float = 30.0) -> FlushReport:
         """Wait until all that is recorded by now is in the store, `timeout_s` at the most. Says what is not."""
-        self._recorder.retry()
-        waiting = self._recorder.waiting
-        reached = await _done(self._delivery.reached(self._journal.durable_seq), timeout_s)
-        return FlushReport(complete=True) if reached and not waiting else self._left_over()
+        return await self._pipeline.flush(timeout_s)
 
     async def reconcile(self, timeout_s: float = 30.0) -> ReconcileReport:
         """Ask the exchanges, through the bot's own clients, about every order that is not complete in the store.
@@ -249,7 +191,7 @@ class AuditTrail:
         flushed = await self.flush(timeout_s)
         if not flushed:
             raise StoreUnavailable(f"{flushed.undelivered} records are not in the database yet: {flushed.problem}")
-        store = await asyncio.to_thread(self._database.store)  # may have to start the embedded server
+        store = await asyncio.to_thread(self._pipeline.database.store)  # may have to start the embedded server
         await store.open()
         try:
             rows = await store.incomplete_orders(self._settings.account)  # type: ignore[attr-defined]
@@ -261,24 +203,25 @@ class AuditTrail:
 
     def status(self) -> Status:
         """How it is doing. Cheap; touches neither disk nor network."""
-        durable, delivered = self._journal.durable_seq, self._delivery.delivered_seq
-        problem, room = self._delivery.problem, self._journal.room
+        journal, delivery, database = self._pipeline.journal, self._pipeline.delivery, self._pipeline.database
+        durable, delivered = journal.durable_seq, delivery.delivered_seq
+        problem, room = delivery.problem, journal.room
         return Status(
             recorded=self._recorder.recorded,
             durable_seq=durable,
             delivered_seq=delivered,
             lag=max(0, durable - delivered),
             waiting=self._recorder.waiting,
-            quarantined=self._delivery.quarantined,
+            quarantined=delivery.quarantined,
             failures=self._failures.counts,
-            damage=tuple(found.sentence for found in self._journal.damage if found.what is not What.TORN_TAIL),
+            damage=tuple(found.sentence for found in journal.damage if found.what is not What.TORN_TAIL),
             disk_free_bytes=room.free_bytes if room is not None else None,
             outage_hours_left=room.hours if room is not None else None,
             last_error=str(problem) if problem is not None else self._failures.last,
-            store=self._delivery.state,
+            store=delivery.state,
             journal=str(self._settings.journal),
-            database=self._database.address,
-            embedded=self._database.embedded_folder,
+            database=database.address,
+            embedded=database.embedded_folder,
         )
 
     def close(self) -> FlushReport:
@@ -303,7 +246,7 @@ class AuditTrail:
 
         # not on the loop's own pool: that may be busy with the bot's work, or shut down already
         threading.Thread(target=close, name="audit_wrapper-close", daemon=True).start()
-        await _done(report, None)
+        await finished(report, None)
         return report.result()
 
     def __enter__(self) -> Self:
@@ -324,40 +267,24 @@ class AuditTrail:
 
     # -- inside
 
-    def _tend(self) -> None:
-        """Off the order path, about twice a second."""
-        self._recorder.retry()
-        found = self._journal.damage
-        for finding in found[self._damage_told :]:
-            self._damage_told += 1
-            if finding.what is What.TORN_TAIL:
-                continue  # no call had been told that it was written
-            self._failures.note("journal damaged", finding.sentence)
-            if finding.what not in _NOTHING_MISSING:
-                self._recorder.missing(finding.sentence)
-        self._journal.tend()
-
     def _close(self, timeout_s: float, *, at_exit: bool = False) -> FlushReport:
         # Another thread's close is waited for; not by the delivery, for which that one waits.
-        if not self._closing.acquire(blocking=not self._delivery.is_this_thread):
-            return self._left_over()
+        if not self._closing.acquire(blocking=not self._pipeline.delivery.is_this_thread):
+            return self._pipeline.left_over()
         try:
             if self._closed is None and not self._is_closing:  # a signal handler may come in the middle
                 self._is_closing = True
                 self._closed = self._shut(timeout_s, at_exit=at_exit)
-            return self._closed if self._closed is not None else self._left_over()
+            return self._closed if self._closed is not None else self._pipeline.left_over()
         finally:
             self._closing.release()
 
     def _shut(self, timeout_s: float, *, at_exit: bool) -> FlushReport:
         try:
             self._inquirer.close()
-            self._recorder.retry()
-            until, recorded = time.monotonic() + timeout_s, self._recorder.recorded
+            recorded = self._recorder.recorded
             # a bot that trades on while it exits is not kept alive for it: the next run delivers
-            self._delivery.stop(timeout_s, unless=lambda: at_exit and self._recorder.recorded != recorded)
-            if self._adoption is not None:
-                self._adoption.stop(max(0.0, until - time.monotonic()))
+            self._pipeline.stop(timeout_s, unless=lambda: at_exit and self._recorder.recorded != recorded)
         except BaseException:  # a second Ctrl-C, say; what follows is quick
             self._finish(at_exit)
             raise
@@ -367,50 +294,14 @@ class AuditTrail:
         if not at_exit:  # else other exit handlers, and daemon threads, may still trade
             self._recorder.active = False
             self._wrapping.undo_all()
-        # An answer that comes only now is kept as well.
-        late = SideJournal(self._settings.journal, "late", self._open_beside)
-        self._recorder.use_journal(late)
-        self._closed = left = self._left_over()
-        if left.unwritten:
-            logger.error(
-                "audit trail: %d records are LOST: the journal in %s could not be written (%s)",
-                left.unwritten,
-                self._settings.journal,
-                self._failures.last,
-            )
-        if left.undelivered:
-            logger.warning(
-                "audit trail: %d records are not in the database yet (%s); they are safe in %s and go there next time",
-                left.undelivered,
-                left.problem,
-                self._settings.journal,
-            )
-        if left and isinstance(self._journal, SideJournal):
-            self._journal.discard()
-        self._journal.close()
-        self._database.stop()
+        self._closed = self._pipeline.close()
         _open_trails.discard(self)
-        return left
+        return self._closed
 
     def _start_asking(self) -> None:
         self._inquirer = Inquirer(self._recorder, self._settings, self._failures, self._client_for)
         if self._settings.ask_exchange == "auto":
             self._recorder.after_call = self._inquirer.after_call
-
-    def _delivery_of(self, journal: Journal, tend: Callable[[], None] | None = None) -> Delivery:
-        return Delivery(journal, self._database.store, self._settings, self._failures, tend)
-
-    def _open_beside(self, folder: Path) -> Journal:
-        return _open_journal(self._settings, folder)
-
-    def _adopt(self) -> None:
-        """Deliver what forked children left that are gone."""
-        try:
-            adoption = Adoption(self._settings.journal, self._open_beside, self._delivery_of, self._failures)
-            adoption.start()
-            self._adoption = adoption
-        except Exception as problem:  # it stays for the next run
-            self._failures.note("delivering what a forked process left", problem)
 
     def _after_fork(self) -> None:
         """In the forked child: from here on a trail of its own, which begins with its first record.
@@ -418,35 +309,21 @@ class AuditTrail:
         Nothing of the parent's delivery may be touched, not even closed: sockets, and what the system knows of them,
         are shared with the parent.
         """
-        _parents.append((self._delivery, self._database, self._journal, self._inquirer))
+        _parents.append((self._pipeline, self._inquirer))
         self._inquirer.closed = True
         self._failures.reset()
-        self._journal = SideJournal(self._settings.journal, "fork", self._open_beside, self._begin_in_child)
-        self._recorder.begin_anew(self._journal)
-        self._database = Database(self._settings)
-        self._delivery = self._delivery_of(self._journal, self._tend)
-        self._damage_told = 0
-        self._adoption = None
+        self._pipeline = Pipeline.in_child(self._settings, self._recorder, self._failures, self._begin_in_child)
         self._closing = threading.RLock()
         self._start_asking()
 
     def _begin_in_child(self) -> None:
         try:
-            self._delivery.start()
+            self._pipeline.start()
             processes = sys.modules.get("multiprocessing.util")
             if processes is not None:  # its children end without atexit
                 processes.Finalize(None, _close_all, exitpriority=0)
         except Exception as problem:  # inside a trade; the next run delivers
             self._failures.note("delivering in a forked process", problem)
-        self._adopt()
-
-    def _left_over(self) -> FlushReport:
-        left = max(0, self._journal.durable_seq - self._delivery.delivered_seq)
-        waiting = self._recorder.waiting
-        if left == waiting == 0:
-            return FlushReport(complete=True)
-        problem = self._delivery.problem if left else self._failures.last
-        return FlushReport(False, left, waiting, problem=str(problem) if problem else self._delivery.state)
 
     def _client_for(self, exchange: str) -> ClientSubject | None:
         return next((c.subject for c in self._wrapping.clients() if c.subject.exchange == exchange), None)
@@ -454,40 +331,6 @@ class AuditTrail:
     def _check_open(self) -> None:
         if self._closed is not None:
             raise TrailClosed("this audit trail is closed; open a new one with AuditTrail.open(...)")
-
-
-class Database:
-    """Where the records go, and how to get there: the user's PostgreSQL, or one of our own in the journal's folder."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.embedded_folder = None if settings.dsn else str(settings.journal / "postgres")
-        self._embedded = None if self.embedded_folder is None else embedded.EmbeddedPostgres(self.embedded_folder)
-        self._stopped = False
-        self.address = _without_password(settings.dsn) if settings.dsn else None
-
-    def store(self) -> Store:
-        """A new connection. On the delivery thread, where starting the embedded server holds up nobody."""
-        from audit_wrapper.store.postgres import PostgresStore
-
-        dsn = self._settings.dsn
-        if self._embedded is not None:
-            if self._stopped:
-                raise StoreUnavailable("the trail is closed, and with it the embedded PostgreSQL")
-            dsn = self.address = self._embedded.start()  # also when it was killed meanwhile
-        assert dsn is not None
-        return PostgresStore(
-            dsn,
-            bot_schema=self._settings.bot_schema,
-            positions_table=self._settings.positions_table,
-            statement_timeout_s=self._settings.statement_timeout_s,
-        )
-
-    def stop(self) -> None:
-        """Stop the embedded server, if it is ours."""
-        self._stopped = True
-        if self._embedded is not None:
-            self._embedded.stop()
 
 
 class _AuditedHooks:
@@ -511,45 +354,6 @@ def _questions(rows: Iterable[Any]) -> list[Question]:
         for row in rows
         if row["order_id"] is not None and (symbol := row["unified_symbol"] or row["symbol"]) is not None
     ]
-
-
-def _without_password(dsn: str) -> str:
-    head, at, tail = dsn.rpartition("@")
-    scheme, slashes, login = head.partition("://")
-    return f"{scheme}{slashes}{login.partition(':')[0]}{at}{tail}" if at else dsn
-
-
-async def _done(future: concurrent.futures.Future[Any], timeout_s: float | None) -> bool:
-    """Wait for what a thread does; True if it is done. asyncio's own ways leave a word behind when the loop is closed before the thread ends:
-    `wrap_future` a trace, `wait_for` (before Python 3.12) a task that was destroyed."""
-    loop = asyncio.get_running_loop()
-    waiting = loop.create_future()
-
-    def end() -> None:
-        if not waiting.done():
-            waiting.set_result(None)
-
-    def wake(_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop was closed
-            loop.call_soon_threadsafe(end)
-
-    timer = loop.call_later(timeout_s, end) if timeout_s is not None else None
-    try:
-        future.add_done_callback(wake)
-        await waiting
-    finally:
-        if timer is not None:
-            timer.cancel()
-    return future.done()
-
-
-def _open_journal(settings: Settings, folder: Path) -> Journal:
-    return FileJournal.open(
-        folder,
-        durability=settings.durability,
-        keep_delivered_s=settings.keep_delivered_days * 86_400,
-        keep_delivered_bytes=settings.keep_delivered_mb * 1_000_000,
-    )
 
 
 _open_trails: set[AuditTrail] = set()  # not weak: what was wrapped goes on recording when the trail itself is dropped

@@ -69,7 +69,7 @@ class Desk:
         )
         self.exchange = Exchange(disk)
         self.manager = self.trail.wrap(self.exchange)
-        journal = self.trail._journal
+        journal = self.trail._pipeline.journal
         assert isinstance(journal, FileJournal)
         self.journal = disk.journal = journal
 
@@ -85,7 +85,9 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 @pytest.fixture
 def desk(tmp_path: Path, disk: Disk) -> Iterator[Desk]:
     made = Desk(tmp_path, disk)
-    made.trail._delivery._tend_now = lambda: None  # it forces too, twice a second; here it is to be known who does
+    made.trail._pipeline.delivery._tend_now = lambda: (
+        None
+    )  # it forces too, twice a second; here it is to be known who does
     yield made
     disk.gate.set()
     made.trail.close()
@@ -145,7 +147,7 @@ async def test_durability_process_never_waits_for_the_disk(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with AuditTrail.open("postgresql://127.0.0.1:1/nowhere", journal=tmp_path / "other", close_timeout_s=0.1) as trail:
-        trail._delivery._tend_now = lambda: None
+        trail._pipeline.delivery._tend_now = lambda: None
         exchange = Exchange(disk)
         manager = trail.wrap(exchange)
         forced = disk.forced

@@ -325,7 +325,9 @@ def closed_by_a_logging_handler(bot: Bot) -> None:
     bot.open()
     logging.getLogger("audit_wrapper").addHandler(Closing())
     bot.trade()
-    bot.trail._delivery._call(lambda: logging.getLogger("audit_wrapper").error("said on the delivery's thread"))
+    bot.trail._pipeline.delivery._call(
+        lambda: logging.getLogger("audit_wrapper").error("said on the delivery's thread")
+    )
     assert closed.wait(10)
     assert bot.trail.close() is not None
 

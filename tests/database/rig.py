@@ -37,7 +37,7 @@ class Rig:
     def record(self, entries: Iterable[Any]) -> None:
         """Append what these entries hold, as the recorder would."""
         for entry in entries:
-            self.trail._journal.append(entry.payload)
+            self.trail._pipeline.journal.append(entry.payload)
 
     async def arrived(self, timeout_s: float = 20.0) -> None:
         """Wait until all that was recorded is in the database, hurrying delivery along."""
@@ -54,17 +54,17 @@ class Rig:
 
     async def delivered_undisturbed(self, dsn: str) -> None:
         """Deliver the whole journal into another database, in one batch."""
-        entries = self.trail._journal.read(0, 1_000_000, 1 << 40)
+        entries = self.trail._pipeline.journal.read(0, 1_000_000, 1 << 40)
         records: list[Record] = [codec.decode(entry.payload) for entry in entries]
         async with PostgresStore(dsn) as store:
-            await store.deliver(self.trail._journal.stream, entries, records)
+            await store.deliver(self.trail._pipeline.journal.stream, entries, records)
 
     async def all_there_once(self, connection: asyncpg.Connection) -> None:
         """Every entry of the journal is in audit.events, in order, once; nothing is in quarantine."""
-        entries = self.trail._journal.read(0, 1_000_000, 1 << 40)
+        entries = self.trail._pipeline.journal.read(0, 1_000_000, 1 << 40)
         rows = await connection.fetch(
             "SELECT seq, hash, body::text AS body FROM audit.events WHERE stream = $1 ORDER BY stored_no",
-            self.trail._journal.stream,
+            self.trail._pipeline.journal.stream,
         )
         stored = [(row["seq"], row["hash"], row["body"].encode()) for row in rows]
         assert stored == [(entry.seq, entry.hash, entry.payload) for entry in entries]

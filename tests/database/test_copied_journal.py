@@ -43,7 +43,7 @@ async def test_an_older_copy_put_back_and_traded_on_before_the_database_is_reach
     async with Rig(audit_dsn, live) as rig:
         rig.record(late)
         await rig.arrived()
-        first_stream = rig.trail._journal.stream
+        first_stream = rig.trail._pipeline.journal.stream
     shutil.rmtree(live)
     shutil.copytree(backup, live)
 
@@ -53,7 +53,7 @@ async def test_an_older_copy_put_back_and_traded_on_before_the_database_is_reach
         await rig.arrived()
         assert "journal and database differ" in rig.trail.status().failures
         assert "an older copy of the folder was put back" in rig.trail.status().damage[0]
-        assert rig.trail._journal.stream != first_stream
+        assert rig.trail._pipeline.journal.stream != first_stream
     async with Rig(audit_dsn, live) as rig:  # it stays that stream
         rig.record(after[4:])
         await rig.arrived()
@@ -77,10 +77,10 @@ async def test_the_side_file_lost_after_that(audit_dsn, new_journal, tmp_path: P
     async with Rig(audit_dsn, backup) as rig:
         rig.record(day.order("c"))
         await rig.arrived()
-        stream = rig.trail._journal.stream
+        stream = rig.trail._pipeline.journal.stream
     (backup / "journal.json").unlink()
     async with Rig(audit_dsn, backup) as rig:
-        assert rig.trail._journal.stream == stream, "the files say it too"
+        assert rig.trail._pipeline.journal.stream == stream, "the files say it too"
         rig.record(day.order("d"))
         await rig.arrived()
         assert "journal and database differ" not in rig.trail.status().failures
@@ -104,7 +104,7 @@ async def test_two_machines_made_from_one_image_trade_at_the_same_time(
             await second.arrived()
         told = [len(rig.trail.status().damage) for rig in (first, second)]
         assert sorted(told) == [0, 1], "one of them goes on as the stream it was"
-        streams = {rig.trail._journal.stream for rig in (first, second)}
+        streams = {rig.trail._pipeline.journal.stream for rig in (first, second)}
         assert len(streams) == 2
     assert await orders() == ["a", *(f"{part}{n}" for n in range(4) for part in "bc")]
     assert await connection.fetchval("SELECT count(*) FROM audit.quarantine") == 0

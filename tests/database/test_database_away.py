@@ -381,7 +381,7 @@ async def test_closing_while_the_database_is_silent_ends_in_time_and_leaves_no_t
         report = await rig.trail.aclose()
         assert time.monotonic() - began < 5
         assert report.undelivered == 6
-        assert not rig.trail._delivery._thread.is_alive()
+        assert not rig.trail._pipeline.delivery._thread.is_alive()
     proxy.flow()
     async with Rig(proxy.dsn, tmp_path) as rig:
         await rig.arrived()

@@ -178,7 +178,7 @@ async def test_trails_whose_connections_are_cut_again_and_again(
             assert set(rig.trail.status().failures) <= {"database away"}
             assert "eadlock" not in str(rig.trail.status())
         for journal, rig in zip(journals, rigs, strict=True):
-            journal.stream = rig.trail._journal.stream
+            journal.stream = rig.trail._pipeline.journal.stream
         expected = await delivered_one_after_the_other(new_database(audit_template), journals)
         assert await contents_of(connection, ids=False) == expected, f"seed {seed}"
         await connection.close()

@@ -172,7 +172,7 @@ async def drain(journal: Path, dsn: str, records: int, most_mb: int) -> int:
             check(status.failures == {}, f"nothing fails: {status.failures}")
             delivered = status.delivered_seq
             progress.show(delivered, status.lag, status.store)
-        stream = trail._journal.stream
+        stream = trail._pipeline.journal.stream
     finally:
         await trail.aclose()
     code = remembered(most_mb)
@@ -212,7 +212,7 @@ def entries_of(journal: Path):  # type: ignore[no-untyped-def]
     """What the journal holds, read again from the disk, a little at a time."""
     with AuditTrail.open(NOWHERE, journal=journal, ask_exchange="off", close_timeout_s=0.1) as trail:
         after = 0
-        while entries := trail._journal.read(after, 1_000):
+        while entries := trail._pipeline.journal.read(after, 1_000):
             yield from entries
             after = entries[-1].seq
 
