@@ -373,10 +373,12 @@ class AuditTrail:
     def _after_fork(self) -> None:
         """In the forked child: from here on a trail of its own, which begins with its first record.
 
-        Nothing of the parent's delivery may be touched, not even closed: sockets, and what the system knows of them,
-        are shared with the parent.
+        What was the parent's is neither used nor closed nor collected: what the system knows of it is shared.
         """
-        _parents.append((self._delivery, self._database, self._journal, self._inquirer))
+        _parents.append((self._delivery, self._adoption, self._database, self._journal, self._inquirer))
+        self._delivery.disown()
+        if self._adoption is not None:
+            self._adoption.disown()
         self._inquirer.closed = True
         self._failures.reset()
         self._journal = SideJournal(self._settings.journal, "fork", self._open_beside, self._begin_in_child)

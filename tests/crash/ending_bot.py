@@ -106,9 +106,12 @@ def never_closed(bot: Bot) -> None:
 
 def delivered_and_never_closed(bot: Bot) -> None:
     bot.open()
+    ids = []
     while bot.trail.status().delivered_seq == 0:
-        bot.trade(1)
+        ids.append(bot.client.create_order(SYMBOL, "market", "buy", 10)["id"])
         time.sleep(0.05)
+    for order_id in ids:
+        say(order_id)
     bot.trade_on()
 
 
