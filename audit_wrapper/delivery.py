@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
 import math
+import os
 import socket
 import threading
 import time
@@ -126,6 +128,15 @@ class Delivery:
         self._thread = threading.current_thread()
         self._run_thread()
         return self._delivered_all()
+
+    def disown(self) -> None:
+        """In a forked child: let go of the parent's connection, without a word to the server.
+
+        While the child held it too, the server would not notice that the parent is gone, and keep its locks.
+        """
+        for transport in list(getattr(self._loop, "_transports", {}).values()):
+            with contextlib.suppress(OSError, AttributeError):
+                os.close(transport._sock.detach())  # not `close`: the selector, too, is shared with the parent
 
     @property
     def runs(self) -> bool:

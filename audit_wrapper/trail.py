@@ -306,10 +306,10 @@ class AuditTrail:
     def _after_fork(self) -> None:
         """In the forked child: from here on a trail of its own, which begins with its first record.
 
-        Nothing of the parent's delivery may be touched, not even closed: sockets, and what the system knows of them,
-        are shared with the parent.
+        What was the parent's is neither used nor closed nor collected: what the system knows of it is shared.
         """
         _parents.append((self._pipeline, self._inquirer))
+        self._pipeline.disown()
         self._inquirer.closed = True
         self._failures.reset()
         self._pipeline = Pipeline.in_child(self._settings, self._recorder, self._failures, self._begin_in_child)

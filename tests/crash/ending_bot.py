@@ -107,9 +107,12 @@ def never_closed(bot: Bot) -> None:
 def delivered_and_never_closed(bot: Bot) -> None:
     bot.open()
     before = bot.trail.status().delivered_seq  # by the runs before this one
+    ids = []
     while bot.trail.status().delivered_seq == before:
-        bot.trade(1)
+        ids.append(bot.client.create_order(SYMBOL, "market", "buy", 10)["id"])
         time.sleep(0.05)
+    for order_id in ids:
+        say(order_id)
     bot.trade_on()
 
 

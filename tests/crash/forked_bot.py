@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,15 @@ def child_that_outlives_the_bot(bot: Bot) -> None:
         bot.trade()
 
     forked(child)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def idle_child_that_outlives_the_bot(bot: Bot) -> None:
+    bot.open()
+    bot.trade()
+    while bot.trail.status().lag:
+        time.sleep(0.01)
+    forked(sys.stdin.read)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -117,3 +117,21 @@ async def test_every_process_keeps_its_own_records(way: str, runs: dict[str, Fut
     elif way in WITHOUT_DATABASE:
         assert list(journal.glob("fork-*"))
     assert await stored(dsn, journal, way) == told
+
+
+async def test_a_child_does_not_hold_the_connection_of_a_bot_that_is_gone(audit_dsn: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(BOT), "idle_child_that_outlives_the_bot", audit_dsn, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as bot:
+        assert bot.wait(60) == -signal.SIGKILL
+        connection = await asyncpg.connect(audit_dsn)
+        try:
+            async with asyncio.timeout(10):
+                while await connection.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND application_name = 'audit_wrapper'"
+                ):
+                    await asyncio.sleep(0.02)
+        finally:
+            await connection.close()
+        assert bot.stdin is not None
+        bot.stdin.close()  # now the child ends as well

@@ -183,8 +183,10 @@ class Run:
         ) as trail:
             flushed = await trail.flush(timeout_s=30)
             assert flushed, flushed
-            while any(self._journal.glob("late-*")):  # delivered beside it, and then removed
-                await asyncio.sleep(0.02)
+            async with asyncio.timeout(30):
+                while any(self._journal.glob("late-*")):  # delivered beside it, and then removed
+                    await asyncio.sleep(0.02)
+            assert trail.status().failures == {}
         assert list(verify(self._journal)) == []
         connection = await asyncpg.connect(self._dsn)
         try:
