@@ -191,7 +191,7 @@ def test_files_that_may_not_grow_are_followed_by_others(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     kept, refused = map(int, ran.stdout.split())
     assert kept + refused == 300
-    assert kept > 270
+    assert kept > 250
     assert refused >= 6  # the large ones
 
 
