@@ -134,8 +134,8 @@ def _end_of(path: Path, journal: UUID, findings: Findings) -> _End:
         problem = f"{path} does not say where it begins"
     else:
         problem = damage
-    if problem:
-        seq = max(seq, first)  # the new one must have another name
+    if cursor.origin is None:
+        seq = max(seq, first)  # the new one must have another name, unless there is but half a line in this one
     return _End(seq, sound.hashes[0] if sound.hashes else bytes(32), problem)
 
 

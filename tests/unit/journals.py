@@ -73,6 +73,12 @@ class Damaged:
         line = lines(path)[(seq - 1) % EACH + 1]
         self.put(seq, offset, bytes([line[offset] ^ bits]))
 
+    def other_hash(self, seq: int) -> None:
+        """One digit of a hash, still a digit."""
+        line = lines(self.file_of(seq))[(seq - 1) % EACH + 1]
+        at = line.index(b" ") + 10
+        self.put(seq, at, b"1" if line[at : at + 1] == b"0" else b"0")
+
     def entry_lines(self, first: int, new: list[int]) -> None:
         """Give the file that begins at `first` the lines of these entries, in this order."""
         path = self.file_of(first)
