@@ -114,7 +114,10 @@ def put(path: Path, content: bytes, *, lasting: bool) -> None:
     try:
         rest = memoryview(content)
         while rest:
-            rest = rest[os.write(descriptor, rest) :]
+            written = os.write(descriptor, rest)
+            if not written:
+                raise OSError(errno.ENOSPC, f"only a part of {path.name} was taken")
+            rest = rest[written:]
         if lasting:
             force(descriptor)  # else the name may reach the disk before what it names
     finally:

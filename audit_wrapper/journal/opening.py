@@ -135,8 +135,8 @@ def _end_of(path: Path, journal: UUID, findings: Findings) -> _End:
         problem = f"{path} does not say where it begins"
     else:
         problem = damage
-    if problem and cursor.origin is None:
-        seq = max(seq, first)  # the new one must have another name; else it takes the place of one that holds nothing
+    if cursor.origin is None:
+        seq = max(seq, first)  # the new one must have another name, unless there is but half a line in this one
     return _End(seq, sound.hashes[0] if sound.hashes else bytes(32), problem)
 
 

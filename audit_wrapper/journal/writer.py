@@ -34,6 +34,7 @@ from audit_wrapper.journal.segment import LiveSegment, Origin
 from audit_wrapper.journal.shelf import Shelf
 
 _LOOK_S = 0.01  # how long a file is believed to be where it was
+_TRIED_BYTES = 16 * 1024  # a file with less in it is not the reason why no more goes in
 _DEPTH = 100  # how many appends may be in the middle of each other
 
 
@@ -104,7 +105,7 @@ class Writer:
             except OSError as problem:
                 with suppress(OSError):
                     self._settle()
-                self._full_at = 0  # another file may go where this one does not
+                self._full_at = min(self._full_at, _TRIED_BYTES)  # another file may go where this one does not
                 raise self._unavailable(problem) from problem
         if force and self._power:
             self._force(end, failures)

@@ -73,10 +73,11 @@ class Damaged:
         line = lines(path)[(seq - 1) % EACH + 1]
         self.put(seq, offset, bytes([line[offset] ^ bits]))
 
-    def other_digit(self, seq: int, offset: int) -> None:
-        """Make one hexadecimal digit in the line of an entry another."""
+    def other_hash(self, seq: int) -> None:
+        """One digit of a hash, still a digit."""
         line = lines(self.file_of(seq))[(seq - 1) % EACH + 1]
-        self.put(seq, offset, b"0" if line[offset : offset + 1] != b"0" else b"1")
+        at = line.index(b" ") + 10
+        self.put(seq, at, b"1" if line[at : at + 1] == b"0" else b"0")
 
     def entry_lines(self, first: int, new: list[int]) -> None:
         """Give the file that begins at `first` the lines of these entries, in this order."""

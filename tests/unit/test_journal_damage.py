@@ -117,8 +117,8 @@ CASES = {
     # one byte of a line
     "flipped byte in a payload": Case(lambda files: files.flip(15, -50), {(MISMATCH, 15)}, damaged={15}),
     "flipped byte in the last payload": Case(lambda files: files.flip(30, -50), {(MISMATCH, 30)}, damaged={30}),
-    "another digit in a hash": Case(lambda files: files.other_digit(15, 10), {(MISMATCH, 15)}, damaged={15}),
-    "another digit in the last hash": Case(lambda files: files.other_digit(30, 10), {(MISMATCH, 30)}, damaged={30}),
+    "flipped byte in a hash": Case(lambda files: files.other_hash(15), {(MISMATCH, 15)}, damaged={15}),
+    "flipped byte in the last hash": Case(lambda files: files.other_hash(30), {(MISMATCH, 30)}, damaged={30}),
     "a hash that is none": Case(lambda files: files.put(15, 10, b"z"), {(UNREADABLE, 15)}, {15}),
     "flipped byte in a number": Case(lambda files: files.flip(15, 0, 4), {(MISMATCH, 15)}),
     "flipped byte in the last number": Case(lambda files: files.flip(30, 0, 4), {(MISMATCH, 30)}),
