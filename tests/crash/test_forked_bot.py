@@ -67,7 +67,7 @@ def runs(
     ways = {
         item.callspec.params["way"]
         for item in request.session.items
-        if isinstance(item, pytest.Function) and item.module is request.module
+        if item.path == request.path and hasattr(item, "callspec")
     }
     names = {way: postgres_server.create(audit_template) for way in ways}
     folder = tmp_path_factory.mktemp("forks")

@@ -221,7 +221,7 @@ def runs(
     wanted = {
         item.callspec.params["case"]
         for item in request.session.items
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "case" in item.callspec.params
+        if item.path == request.path and hasattr(item, "callspec")
     }
 
     def run(case: Case) -> Ended:
