@@ -137,6 +137,9 @@ class Recorder:
             self._failures.note("recording a call", problem)
             self._abandon(frame)
             return None
+        except BaseException:  # Ctrl-C: the call is not made, and what comes after it is not within it
+            self._abandon(frame)
+            raise
 
     def begin_request(self, subject: Subject, api: str, method: str, path: str, params: Any) -> Frame | None:
         """A client's `request` begins, if it is one that can change something."""
@@ -169,6 +172,9 @@ class Recorder:
             self._failures.note("recording a request", problem)
             self._abandon(frame)
             return None
+        except BaseException:  # as in begin
+            self._abandon(frame)
+            raise
 
     def leave(self, frame: Frame | None) -> None:
         """The context goes on without the frame (a coroutine that is not awaited yet)."""
