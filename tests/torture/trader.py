@@ -7,6 +7,7 @@ where the journal ended, `f WORDS` for each failure of the trail, `done`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import random
@@ -99,6 +100,8 @@ async def _trade(kind: str, url: str, dsn: str, folder: Path, plan: Run) -> None
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # one that was on its way
         while audit.status().waiting:  # the disk was full; it is not any more after some tries
             await audit.flush(1)
         audit.close()
