@@ -4,6 +4,7 @@ import dis
 import errno
 import inspect
 import os
+import pathlib
 import shutil
 import sys
 import threading
@@ -20,14 +21,14 @@ from audit_wrapper.errors import JournalUnavailable
 from audit_wrapper.journal import FileJournal, What, chain, verify
 from audit_wrapper.journal.writer import Writer
 
-_PACKAGE = str(Path(package.__file__).parent)
+_CODE = (str(Path(package.__file__).parent), pathlib.__file__)
 
 # Where Python (3.11 and later) looks for signals: when a function begins, after a call, at a jump backward.
 _LETS_IN = ("RESUME", "CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD")
 
 
 class AtPlace:
-    """While it is entered, `do` is run at the nth place in the journal's code where a signal could come in."""
+    """While it is entered, `do` is run at the nth place in the journal's code, or a path's, where a signal could come in."""
 
     def __init__(self, number: int, do: Callable[[], object]) -> None:
         self._left = number
@@ -44,7 +45,7 @@ class AtPlace:
         self._before.clear()
 
     def _called(self, frame: FrameType, event: str, _: object) -> object:
-        if not frame.f_code.co_filename.startswith(_PACKAGE) or frame.f_code.co_name == "__del__":
+        if not frame.f_code.co_filename.startswith(_CODE) or frame.f_code.co_name == "__del__":
             return None  # the second: Python lets no exception out of it
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self._traced

@@ -346,6 +346,18 @@ def two_threads(bot: Bot) -> None:
     assert len(layout.segment_paths(bot.folder)) == 2
 
 
+def killed_before_it_was_forced(bot: Bot) -> None:
+    """Nobody was told of that entry. But the next run has it, and goes on behind it, in another file."""
+    bot.append(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "force", lambda _: None)
+        bot.journal.append(b"nobody was told")
+    bot.journal.disown()  # as if the process had died
+    bot.open()
+    bot.journal._writer._full_at = 0
+    bot.append(2)
+
+
 STORIES = [
     some_entries,
     several_files,
@@ -356,6 +368,7 @@ STORIES = [
     a_deleted_file,
     a_refused_entry,
     two_threads,
+    killed_before_it_was_forced,
 ]
 
 
