@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # a fresh checkout compiles what it imports once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check lint types contracts examples wheel clean
+.PHONY: help demo test check lint types contracts examples wheel torture backlog clean
 
 help:            ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -41,6 +41,12 @@ examples: $(READY)   ## run every example
 
 wheel: $(READY)  ## build the wheel, install it elsewhere, use it there
 	$(RUN) -m pytest tests/contracts/test_wheel.py
+
+torture: $(READY)  ## two thousand random faults on a bot, nothing lost (some 20 minutes); FAULTS=n SEED=n
+	$(RUN) -m tests.torture --every-point --faults $(or $(FAULTS),2000) $(if $(SEED),--first-seed $(SEED))
+
+backlog: $(READY)  ## a million records recorded while the database is away, then delivered; RECORDS=n
+	$(RUN) -m tests.torture.backlog $(or $(RECORDS),1000000)
 
 clean:           ## forget the environment
 	rm -rf $(VENV) build dist *.egg-info

@@ -19,7 +19,8 @@ from audit_wrapper.reconcile import ReconcileReport
 from audit_wrapper.records import Purpose
 from audit_wrapper.scopes import suppressed
 from audit_wrapper.settings import Settings
-from audit_wrapper.trail import AuditTrail, FlushReport, Status
+from audit_wrapper.status import FlushReport, Status
+from audit_wrapper.trail import AuditTrail
 
 __all__ = [
     "AuditTrail",

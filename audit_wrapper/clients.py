@@ -157,7 +157,7 @@ class InstrumentedClient:
 class _MethodHooks:
     def __init__(self, recorder: Recorder, row: calls.CallRow, subject: ClientSubject) -> None:
         self._recorder, self._row, self._subject = recorder, row, subject
-        self.leave, self.resume = recorder.leave, recorder.resume
+        self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
         self.returned, self.raised = recorder.returned, recorder.raised
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
@@ -167,7 +167,7 @@ class _MethodHooks:
 class _RequestHooks:
     def __init__(self, recorder: Recorder, subject: ClientSubject) -> None:
         self._recorder, self._subject = recorder, subject
-        self.leave, self.resume = recorder.leave, recorder.resume
+        self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
         self.returned, self.raised = recorder.returned, recorder.raised
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
@@ -180,6 +180,7 @@ class _FetchHooks:
     def __init__(self, recorder: Recorder, subject: ClientSubject) -> None:
         self._recorder, self._subject = recorder, subject
         self.returned, self.raised = recorder.attempt_returned, recorder.attempt_failed
+        self.durable = recorder.durable
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         names, defaults = ("url", "method", "headers", "body"), (None, "GET", None, None)

@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
+import math
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import tenacity
 
 from audit_wrapper import codec
-from audit_wrapper.errors import AuditWrapperError, CodecError, JournalError, SchemaError, StoreUnavailable
+from audit_wrapper.errors import (
+    AuditWrapperError,
+    CodecError,
+    JournalError,
+    SchemaError,
+    StoreUnavailable,
+    StreamConflict,
+)
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import Entry, Journal
 from audit_wrapper.records import Record
@@ -27,6 +38,10 @@ from audit_wrapper.settings import Settings
 logger = logging.getLogger("audit_wrapper")
 
 _TEND_EVERY_S = 0.5
+_GIVE_UP_S = 1.0
+_COUNT_EVERY_S = 2.0
+# Not an Event, nor Thread.join, which a Ctrl-C at the wrong moment leaves locked, or takes for done (Python 3.11)
+_LOOK_EVERY_S = 0.01
 
 
 class Store(Protocol):
@@ -56,6 +71,10 @@ class Store(Protocol):
         """Set one entry aside and go past it."""
         ...
 
+    async def count_quarantined(self, stream: UUID) -> int:
+        """How many entries of the stream are set aside and were not brought in since."""
+        ...
+
     async def relink(self) -> int:
         """Link rows to positions that the bot has written since; how many were."""
         ...
@@ -79,62 +98,121 @@ class Delivery:
         self._settings = settings
         self._failures = failures
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Event | None = None
         self._lock = threading.Lock()
         self._waiters: list[tuple[int, concurrent.futures.Future[None]]] = []
         self._stopping = False
+        self._stop_at = 0  # the last number that stopping waits for
         self._give_up = False
         self._relink_asked = False
         self._tend_at = 0.0
-        self.delivered_seq = 0
+        self._count_at = 0.0
+        self._batch = settings.delivery_batch
+        self.delivered_seq = journal.delivered_seq  # a hint until the store has been asked
+        self._differs = False  # the store refused entries, since it has others under their numbers
         self.quarantined = 0
         self.state = "starting"
         self.problem: AuditWrapperError | None = None
-        self._thread = threading.Thread(target=self._run_thread, name="audit_wrapper-delivery", daemon=True)
+        self._has_ended = False
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin."""
+        self._thread = threading.Thread(target=self._run_thread, name="audit_wrapper-delivery", daemon=True)
         self._thread.start()
 
+    def drain(self) -> bool:
+        """Deliver what is there on this thread, however long it takes; False: `stop` ended it before."""
+        self._stopping, self._stop_at = True, self._journal.durable_seq
+        self._thread = threading.current_thread()
+        self._run_thread()
+        return self._delivered_all()
+
+    def disown(self) -> None:
+        """In a forked child: let go of the parent's connection, without a word to the server.
+
+        While the child held it too, the server would not notice that the parent is gone, and keep its locks.
+        """
+        for transport in list(getattr(self._loop, "_transports", {}).values()):
+            with contextlib.suppress(OSError, AttributeError):
+                os.close(transport._sock.detach())  # not `close`: the selector, too, is shared with the parent
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._thread is not None and not self._has_ended
+
+    @property
+    def is_this_thread(self) -> bool:
+        """Whether the caller is the delivery itself (a logging handler, say), which cannot wait for its own end."""
+        return threading.current_thread() is self._thread
+
     def reached(self, seq: int) -> concurrent.futures.Future[None]:
-        """Done once everything up to `seq` is in the store and linked as far as it can be."""
+        """Done once everything up to `seq` is in the store and linked as far as it can be, or delivery has ended."""
         waiter: concurrent.futures.Future[None] = concurrent.futures.Future()
         with self._lock:
             self._waiters.append((seq, waiter))
         self._hurry()
+        if not self.runs:  # nobody else would
+            self._release(all_of_them=True)
         return waiter
 
-    def stop(self, timeout_s: float) -> bool:
-        """Deliver what is there, for `timeout_s` at the most; True if all of it was."""
-        self._stopping = True
-        self._hurry()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join(timeout_s)
-            if self._thread.is_alive():
-                self._give_up = True
-                self._hurry()
-                self._thread.join(1.0)
+    def stop(self, timeout_s: float, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Deliver what is there, for `timeout_s` at the most, and no longer than until `unless`; True if all of it was."""
+        try:
+            self._stopping, self._stop_at = True, self._journal.durable_seq
+            self._hurry()
+            until = time.monotonic() + timeout_s
+            while self.runs and not self.is_this_thread and not unless() and time.monotonic() < until:
+                time.sleep(_LOOK_EVERY_S)
+        finally:  # also when a second Ctrl-C ends the waiting
+            self._abandon()
         return self.delivered_seq >= self._journal.durable_seq
 
     # -- on the thread
 
+    def _abandon(self) -> None:
+        """End it, whatever it waits for. One that is stuck in the system (a name that is looked up) stays behind."""
+        self._give_up = True
+        if self._thread is None or self.is_this_thread:
+            return
+        until = time.monotonic() + _GIVE_UP_S
+        while self.runs and time.monotonic() < until:
+            if self._task is not None:
+                self._call(self._task.cancel)  # again and again: what cleans up after the first may hang as well
+            time.sleep(_LOOK_EVERY_S)
+        if not self.runs:
+            self._thread.join(_GIVE_UP_S)
+
     def _hurry(self) -> None:
-        loop, wake = self._loop, self._wake
-        if loop is not None and wake is not None:
-            try:
-                loop.call_soon_threadsafe(wake.set)
-            except RuntimeError:  # the loop has ended meanwhile
-                return
+        if self._wake is not None:
+            self._call(self._wake.set)
+
+    def _call(self, work: Callable[[], object]) -> None:
+        try:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(work)
+        except RuntimeError:  # the loop has ended meanwhile
+            return
 
     def _run_thread(self) -> None:
         try:
-            asyncio.run(self._run())
+            with asyncio.Runner(loop_factory=_Loop) as runner:
+                runner.run(self._run())
+        except asyncio.CancelledError:
+            self.state = "stopped"
         except Exception as problem:  # the thread's last word; what was recorded stays in the journal
             self.state = f"stopped: {problem}"
-            self._failures.note("delivery stopped", problem)
+            if not self._give_up:
+                self._failures.note("delivery stopped", problem)
+        finally:
+            self._has_ended = True
+            self._release(all_of_them=True)
 
     async def _run(self) -> None:
-        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._task, self._wake = asyncio.current_task(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         store: Store | None = None
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda problem: isinstance(problem, Exception)),
@@ -143,24 +221,28 @@ class Delivery:
             before_sleep=self._note_retry,
             sleep=self._sleep,
         )
-        while not (self._give_up or (self._stopping and self._delivered_all())):
-            try:
-                async for attempt in retrying:
-                    with attempt:
-                        if store is None:
-                            store = await self._connected()
-                        try:
-                            busy = await self._step(store)
-                        except Exception:
-                            await _closed(store)
-                            store = None
-                            raise
-            except tenacity.RetryError:
-                break
-            if not busy and not self._stopping:
-                await self._sleep(self._settings.delivery_pause_s)
-        if store is not None:
-            await _closed(store)
+        try:
+            while not (self._give_up or (self._stopping and self._delivered_all())):
+                try:
+                    async for attempt in retrying:
+                        with attempt:
+                            if store is None:
+                                store = await self._connected()
+                            try:
+                                busy = await self._step(store)
+                            except Exception:
+                                # what is too much for the store as it is now may pass in smaller pieces
+                                self._batch = max(1, self._batch // 2)
+                                await _closed(store)
+                                store = None
+                                raise
+                except tenacity.RetryError:
+                    break
+                if not busy and not self._stopping:
+                    await self._sleep(self._settings.delivery_pause_s)
+        finally:
+            if store is not None:
+                await _closed(store)
 
     async def _connected(self) -> Store:
         store = self._make_store()
@@ -187,7 +269,9 @@ class Delivery:
             return journal.stream_after
         at = journal.read(seq - 1, 1) if seq <= journal.durable_seq else []
         # what is not there any more (retention, damage) does not contradict
-        if seq <= journal.durable_seq and not (at and at[0].seq == seq and at[0].hash != digest):
+        differs = seq > journal.durable_seq or (at and at[0].seq == seq and at[0].hash != digest)
+        if not differs and not self._differs:
+            self._note_what_the_store_lost(seq)
             return seq
         common = min(journal.delivered_seq, journal.durable_seq)
         while entries := journal.read(common, self._settings.delivery_batch):
@@ -198,13 +282,27 @@ class Delivery:
         sentence = f"the database has other records than this journal after {common} (it goes up to {seq})"
         self._failures.note("journal and database differ", f"{sentence}: an older copy of the folder was put back?")
         journal.branch(common)
+        self._differs = False
         return common
+
+    def _note_what_the_store_lost(self, seq: int) -> None:
+        """A standby that had not received everything took over, or a backup was put back: deliver that again, if it is
+        still here."""
+        known = self._journal.delivered_seq
+        following = self._journal.read(seq, 1) if seq < known else []
+        if seq < known and not (following and following[0].seq == seq + 1):
+            upto = following[0].seq - 1 if following else known
+            self._failures.note(
+                "records lost by the database",
+                f"it had records up to {known} and has them up to {seq}; the journal keeps none from {seq + 1} to {upto} any more",
+            )
 
     async def _step(self, store: Store) -> bool:
         """One batch, or the upkeep there is time for when there is none. True: there is more."""
-        entries = self._journal.read(self.delivered_seq, self._settings.delivery_batch)
+        entries = self._journal.read(self.delivered_seq, self._batch)
         if entries:
             await self._deliver(store, entries)
+            self._batch = min(self._settings.delivery_batch, self._batch * 2)
             self._relink_asked = True
         with self._lock:
             due = any(seq <= self.delivered_seq for seq, _ in self._waiters)
@@ -216,9 +314,17 @@ class Delivery:
                 SchemaError
             ) as problem:  # the bot's own table is of a shape that cannot be read: a row without a link
                 self._failures.note("linking to positions", problem)
+        await self._count(store)
         self._release()
         self._tend()
         return bool(entries)
+
+    async def _count(self, store: Store) -> None:
+        # at first, for what an earlier run left there; then as long as there is something that may be brought in
+        now = time.monotonic()
+        if now >= self._count_at:
+            self.quarantined = await store.count_quarantined(self._journal.stream)
+            self._count_at = now + _COUNT_EVERY_S if self.quarantined else math.inf
 
     def _tend(self) -> None:
         now = time.monotonic()
@@ -251,8 +357,11 @@ class Delivery:
             return
         try:
             await store.deliver(self._journal.stream, entries, records)
-        except (StoreUnavailable, SchemaError, OSError, TimeoutError):
+        except StreamConflict:
+            self._differs = True
             raise
+        except (StoreUnavailable, SchemaError, OSError, MemoryError):
+            raise  # says nothing of the records
         except Exception as problem:  # one of these records is refused: find it, so that the others go on
             if len(entries) == 1:
                 await self._set_aside(store, entries[0], f"{type(problem).__name__}: {problem}")
@@ -266,6 +375,7 @@ class Delivery:
     async def _set_aside(self, store: Store, entry: Entry, reason: str) -> None:
         await store.quarantine(self._journal.stream, entry, reason)
         self.quarantined += 1
+        self._count_at = 0.0
         self._failures.note("record in quarantine", f"seq {entry.seq}: {reason}")
         self._advance(entry.seq)
 
@@ -273,16 +383,16 @@ class Delivery:
         self.delivered_seq = seq
         self._journal.delivered(seq)
 
-    def _release(self) -> None:
+    def _release(self, *, all_of_them: bool = False) -> None:
         with self._lock:
-            done = [waiter for seq, waiter in self._waiters if seq <= self.delivered_seq]
-            self._waiters = [pair for pair in self._waiters if pair[0] > self.delivered_seq]
+            done = [waiter for seq, waiter in self._waiters if all_of_them or seq <= self.delivered_seq]
+            self._waiters = [pair for pair in self._waiters if pair[1] not in done]
         for waiter in done:
             if waiter.set_running_or_notify_cancel():
                 waiter.set_result(None)
 
     def _delivered_all(self) -> bool:
-        return self.state == "connected" and self.delivered_seq >= self._journal.durable_seq
+        return self.state == "connected" and self.delivered_seq >= self._stop_at
 
     def _note_retry(self, state: tenacity.RetryCallState) -> None:
         self._tend()  # the journal grows while the database is away
@@ -292,6 +402,8 @@ class Delivery:
             return
         self.problem = problem if isinstance(problem, AuditWrapperError) else StoreUnavailable(str(problem))
         self.state = f"trying again: {problem}"
+        if isinstance(problem, StreamConflict):
+            return  # said when it is mended
         kind = "schema" if isinstance(problem, SchemaError) else "database away"
         self._failures.note(kind, problem)
 
@@ -302,6 +414,13 @@ class Delivery:
         except TimeoutError:
             return
         self._wake.clear()
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Looks names up without a thread pool: at the interpreter's exit, when the last is delivered, there is none."""
+
+    async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
+        return socket.getaddrinfo(*args, **kwargs)
 
 
 async def _closed(store: Store) -> None:

@@ -14,6 +14,7 @@
     └── StoreError
         ├── StoreUnavailable     the database cannot be reached; delivery keeps trying
         ├── SchemaError          the database lacks rights, or its schema is newer than this release
+        ├── StreamConflict       the database has other records under the same numbers of a journal
         └── InvalidRow           a row handed to the store lacks something or is malformed
 
 None of these is ever raised into a trade: inside a wrapped call they are counted, logged once per kind, and shown by
@@ -79,6 +80,10 @@ class StoreUnavailable(StoreError, ConnectionError):
 
 class SchemaError(StoreError):
     """The schema cannot be created, or is newer than this release. The message says what a DBA has to do."""
+
+
+class StreamConflict(StoreError):
+    """The database has other records under these numbers: another copy of the journal was delivered. Begin a new stream."""
 
 
 class InvalidRow(StoreError, ValueError):

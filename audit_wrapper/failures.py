@@ -15,7 +15,11 @@ class Failures:
     """Counts what went wrong, by kind. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, in a forked child: the old lock may be held by a thread that is not there any more."""
+        self._lock = threading.RLock()  # a signal handler may trade, or close the trail, in the middle of `note`
         self._counts: Counter[str] = Counter()
         self._last: str | None = None
 

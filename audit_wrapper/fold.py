@@ -1,24 +1,28 @@
 """What the records of one order come to, one record after the other.
 
 The order of arrival does not matter, nor does repetition: quantities only grow, a status only moves forward (FIX: an
-order that is done stays done), and every value comes from the last record that knew it.
+order that is done stays done), and every value comes from the last record that knew it, save that an answer which
+shows the order as it was before (less filled, or less far) tells only what nobody has told yet.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
 from audit_wrapper import routing
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked, Stop
+from audit_wrapper.exchanges.numbers import total
 from audit_wrapper.reading import answered, asked, canceled_ids, refusal
 from audit_wrapper.records import (
     Action,
     Fee,
     FeeStatus,
     Fill,
+    Operation,
     OrderState,
     OrderStatus,
     PositionLink,
@@ -26,12 +30,12 @@ from audit_wrapper.records import (
     RecordKind,
 )
 
-_STOP_TYPES = {
+ATTACHED = {  # parts of records that place a stop attached to a position or to an order, and the types of these
     "stop_loss": "STOP_LOSS",
     "take_profit": "TAKE_PROFIT",
     "trailing": "TRAILING_STOP_MARKET",
 }
-RESTING_TYPES = frozenset({"STOP_MARKET", "STOP_LIMIT", "TRAILING_STOP_MARKET", "TAKE_PROFIT", *_STOP_TYPES.values()})
+RESTING_TYPES = frozenset({"STOP_MARKET", "STOP_LIMIT", "TRAILING_STOP_MARKET", "TAKE_PROFIT", *ATTACHED.values()})
 # A status may only be replaced by one of a higher rank: what is done stays done, save that executions win over a
 # cancel that crossed them.
 _RANK = {
@@ -44,7 +48,15 @@ _RANK = {
     OrderStatus.EXPIRED: 3,
     OrderStatus.FILLED: 4,
 }
+_DONE = 3
 _LINK_RANK = {"scope": 3, "atomic": 2, "repository": 1}
+
+
+class Placing(NamedTuple):
+    """An order by what makes it: the intent, and which part of it."""
+
+    intent_id: UUID
+    part: str
 
 
 class Event(NamedTuple):
@@ -54,6 +66,11 @@ class Event(NamedTuple):
     seq: int
     record: Record
     part: str
+
+
+def places(part: str) -> bool:
+    """Whether this part of a record places the order; by all others it is heard of."""
+    return part.startswith(routing.PLACED) or part in ATTACHED
 
 
 class Fold:
@@ -71,16 +88,50 @@ class Fold:
         self.fees: tuple[Fee, ...] = ()
         self.fee_asked = False
         self.link: PositionLink | None = None
-        self.replaced_by: UUID | None = None
+        self.replaced_by: Placing | None = None
         self.first: Record | None = None
+        self.operation: Operation | None = None
         self.created_at: datetime | None = None
         self.updated_at: datetime | None = None
-        self.executed_at: datetime | None = None
         self.crossing = False  # a cancel was confirmed without a word of what had been filled before
         self.inferred = False  # that it is canceled follows from a cancel-all that did not name it
         self.taken: Event | None = None  # the answer that took it
-        self.last_word: Event | None = None  # the last answer that said how it stands
+        self.last_words: dict[UUID, int] = {}  # of each stream: the last answer that said how it stands
+        self._said = -1  # the rank of the furthest status that an answer has said
+        self._reported_at: tuple[bool, datetime | None] = (False, None)  # by the exchange's clock?, the last execution
         self.market_symbol: tuple[str | None, str | None] = (None, None)
+
+    # -- what it comes to
+
+    @property
+    def whole_fills(self) -> list[tuple[Decimal, Decimal]]:
+        """Price and quantity of every fill that has both."""
+        return [(f.price, f.quantity) for f in self.fills.values() if f.price is not None and f.quantity is not None]
+
+    @property
+    def filled(self) -> Decimal | None:
+        """What was executed: as an answer said, or as the fills add up to where that is more."""
+        said, shown = self.known.filled_quantity, total([quantity for _, quantity in self.whole_fills])
+        return shown if shown and (said is None or shown >= said) else said
+
+    @property
+    def executed_at(self) -> datetime | None:
+        """The last execution, by the exchange's clock where that is known."""
+        shown = max((f.exchange_at for f in self.fills.values() if f.exchange_at is not None), default=None)
+        by_exchange, reported = self._reported_at
+        said = self.known.filled_quantity
+        if shown is None or reported is None:
+            return shown or reported
+        if said is None or total([quantity for _, quantity in self.whole_fills]) >= said:
+            return shown  # an order is updated later than it was executed
+        return max(shown, reported) if by_exchange else reported
+
+    def _is_filled(self) -> bool:
+        filled, size = self.filled, self.known.quantity
+        return bool(filled) and filled is not None and size is not None and filled >= size
+
+    def _is_done(self) -> bool:
+        return (self.status is not None and _RANK[self.status] >= _DONE) or self._is_filled()
 
     # -- one record
 
@@ -88,16 +139,17 @@ class Fold:
         record, part = event.record, event.part
         if record.kind is not RecordKind.LINKED:
             self.first = self.first or record
+            self.operation = self.operation or record.operation
             self._times(record)
         self._link_by(record)
-        if part.startswith(routing.PLACED) or part in _STOP_TYPES:
+        if places(part):
             self._placed(event)
         elif part.startswith(routing.TARGET):
             self._targeted(event, _position(part))
         elif part == routing.REPLACED:
             stops = self.known.type in RESTING_TYPES and asked(record)[0].state.type in RESTING_TYPES
             if record.kind is RecordKind.ACKNOWLEDGED and stops:
-                self.replaced_by = record.intent_id
+                self.replaced_by = Placing(record.intent_id or record.record_id, routing.PLACED)
         elif part == routing.SEEN:
             self._seen(event)
 
@@ -106,11 +158,11 @@ class Fold:
         record = event.record
         if self.taken is None or event.stream != self.taken.stream or event.seq <= self.taken.seq:
             return
-        if self.status not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED):
+        if self.status not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED) or self._is_filled():
             return
         if self.placed is not None and record.intent_id == (self.placed.intent_id or self.placed.record_id):
             return  # its own making
-        if self.last_word is not None and self.last_word.stream == event.stream and self.last_word.seq > event.seq:
+        if self.last_words.get(event.stream, 0) > event.seq:
             return  # the exchange has said since how it stands
         one = asked(record)[0]
         if record.action is Action.CANCEL_ALL:
@@ -133,7 +185,7 @@ class Fold:
         one = orders[index] if index < len(orders) else orders[0]
         if self.placed is None:
             self.placed = record
-            self._know(self._asked_state(one, record, part))
+            self._know(self._asked_state(one, record, part), gaps_only=self._said >= 0)
         match record.kind:
             case RecordKind.INTENT:
                 self._move(OrderStatus.UNKNOWN, "sent, and no answer recorded yet")
@@ -146,18 +198,18 @@ class Fold:
                 state = answered(record, index if len(orders) > 1 else None)
                 self.reason = None
                 self._move(OrderStatus.NEW, None)
-                if (state is not None and part not in _STOP_TYPES) or (
+                if (state is not None and part not in ATTACHED) or (
                     state is not None and part == "stop_loss" and record.request is None
                 ):
                     self._answered(state, event)
-            case RecordKind.REJECTED if part in _STOP_TYPES and one.action is not Action.SET_STOPS:
-                self.status = None  # it was to be attached to an order that the exchange refused
+            case RecordKind.REJECTED if part in ATTACHED and one.action is not Action.SET_STOPS:
+                self._never_existed()  # it was to be attached to an order that the exchange refused
             case RecordKind.REJECTED:
                 self._move(OrderStatus.REJECTED, _words(record))
             case RecordKind.OUTCOME_UNKNOWN:
                 self._move(OrderStatus.UNKNOWN, _words(record))
             case RecordKind.UNCHANGED | RecordKind.NOT_SENT:
-                self.status = None  # nothing of this order ever existed at the exchange
+                self._never_existed()
             case _:
                 pass
 
@@ -177,7 +229,8 @@ class Fold:
                     quantity=one.state.quantity,
                     limit_price=one.state.limit_price,
                     trigger_price=one.state.trigger_price,
-                )
+                ),
+                gaps_only=self._is_done(),
             )
             self._move(OrderStatus.NEW, None)
             if state is not None:
@@ -207,7 +260,7 @@ class Fold:
 
     def _asked_state(self, one: Asked, record: Record, part: str) -> OrderState:
         state = one.state
-        if part not in _STOP_TYPES:
+        if part not in ATTACHED:
             return state
         self.stop = next((s for s in one.stops if s.kind == part), None) or Stop(
             kind="stop_loss", trigger_price=state.trigger_price
@@ -221,7 +274,7 @@ class Fold:
         return OrderState(
             symbol=state.symbol,
             side=side,
-            type=_STOP_TYPES[part],
+            type=ATTACHED[part],
             # one that covers the whole position was sent without a size, whatever amount the bot had in mind
             quantity=self.stop.size if record.request is not None else state.quantity,
             trigger_price=self.stop.trigger_price,
@@ -230,33 +283,53 @@ class Fold:
         )
 
     def _answered(self, state: OrderState, event: Event) -> None:
-        record = event.record
-        self._know(state)
+        before, filled = self.known.filled_quantity, state.filled_quantity
+        rank = _RANK[state.order_status] if state.order_status is not None else None
+        less = filled is not None and before is not None and filled < before
+        more = filled is not None and before is not None and filled > before
+        older = less or (rank is not None and rank < self._said and not more)
+        self._know(state, gaps_only=older)
         for fill in state.fills:
             self._fill(fill)
-        if state.fees:
-            self.fees = state.fees
+        if rank is not None:
+            self._said = max(self._said, rank)
+            self.last_words[event.stream] = event.seq
+            if rank >= _DONE:
+                self.crossing = False
+        was = self.status
         if state.order_status is not None:
-            self.crossing = False
-            self.last_word = event
             self._move(state.order_status, None)
-        if state.filled_quantity:
-            self.executed_at = state.exchange_at or record.answered_at or self.executed_at
+        # the exchange's own word goes with the status; one that none of ours stands for is taken while it may change
+        goes_with = state.order_status is self.status and (not older or was is not self.status)
+        if state.exchange_status is not None and (goes_with if rank is not None else self._said < _DONE and not older):
+            self.known = _with(self.known, {"exchange_status": state.exchange_status})
+        self._executed(state, event.record, before)
 
-    def _know(self, state: OrderState) -> None:
+    def _executed(self, state: OrderState, record: Record, before: Decimal | None) -> None:
+        """Average, fees and time of the executions go with the quantity that they are of."""
+        filled = state.filled_quantity
+        if filled is not None and before is not None and filled < before:
+            return
+        more = bool(filled) and filled != before
+        if more:
+            self._reported_at = (state.exchange_at is not None, state.exchange_at or record.answered_at)
+        elif filled and state.exchange_at is not None and not self._reported_at[0]:
+            self._reported_at = (True, state.exchange_at)
+        if more or (state.average_price is not None and (filled is not None or self.known.average_price is None)):
+            self.known = _with(self.known, {"average_price": state.average_price})
+        if more or (state.fees and (filled is not None or not self.fees)):
+            self.fees = state.fees
+
+    def _know(self, state: OrderState, *, gaps_only: bool = False) -> None:
         changes = {
             name: value
             for name in _MERGED
-            if (value := getattr(state, name)) is not None and not self._asked_knows_better(name)
+            if (value := getattr(state, name)) is not None
+            and (getattr(self.known, name) is None or not (gaps_only or name in _NEVER_CHANGE))
         }
         filled = max((q for q in (self.known.filled_quantity, state.filled_quantity) if q is not None), default=None)
         changes["filled_quantity"] = filled
         self.known = _with(self.known, changes)
-
-    def _asked_knows_better(self, name: str) -> bool:
-        # the answer to a stop may call itself "market" and leave out what was asked (ccxt on Binance's algo orders);
-        # type and side of an order never change, so the first that knew is right
-        return name in ("type", "side", "symbol") and getattr(self.known, name) is not None
 
     def _fill(self, fill: Fill) -> None:
         if fill.exchange_trade_id is None:
@@ -267,8 +340,11 @@ class Fold:
             return
         if before is None or before.fee.status is not FeeStatus.REPORTED:
             self.fills[fill.exchange_trade_id] = fill
-        if fill.exchange_at is not None and (self.executed_at is None or fill.exchange_at > self.executed_at):
-            self.executed_at = fill.exchange_at
+
+    def _never_existed(self) -> None:
+        """Nothing of this order ever was at the exchange, as far as the exchange itself has not said otherwise."""
+        if self.taken is None and self._said < 0:
+            self.status = None
 
     def _move(self, status: OrderStatus, reason: str | None) -> None:
         if self.status is None or _RANK[status] > _RANK[self.status] or (status is self.status and reason):
@@ -288,7 +364,10 @@ class Fold:
         if ended is not None and (self.updated_at is None or ended > self.updated_at):
             self.updated_at = ended
         if record.market is not None:
-            self.market_symbol = (record.market.symbol, record.market.exchange_symbol)
+            unified, own = self.market_symbol
+            said = record.market.symbol
+            better = said is not None and (unified is None or "/" in said)
+            self.market_symbol = (said if better else unified, record.market.exchange_symbol or own)
 
     def _covered_by(self, cancel_all: Asked, record: Record) -> bool:
         # a market order does not rest, so it cannot be canceled: it was executed, and nobody has said so yet
@@ -313,8 +392,7 @@ class Fold:
             self._move(OrderStatus.CANCELED, "removed from the position")
         else:
             self._move(OrderStatus.MODIFIED, None)
-            root = record.intent_id or record.record_id
-            self.replaced_by = routing.key_of_part(root, other.kind)
+            self.replaced_by = Placing(record.intent_id or record.record_id, other.kind)
         self._times(record)
 
 
@@ -327,11 +405,12 @@ _MERGED = (
     "quantity",
     "remaining_quantity",
     "limit_price",
-    "average_price",
     "trigger_price",
     "reduce_only",
-    "exchange_status",
 )
+# the answer to a stop may call itself "market" and leave out what was asked (ccxt on Binance's algo orders); the first
+# that knew is right
+_NEVER_CHANGE = ("type", "side", "symbol")
 
 
 def _with(state: OrderState, changes: dict[str, object]) -> OrderState:

@@ -45,6 +45,22 @@ class Hooks(Protocol):
         ...
 
 
+class Durable(Protocol):
+    """Sees to it that what the hooks have written is kept, whatever that takes. None of these raises."""
+
+    def now(self) -> None:
+        """Wait for it."""
+        ...
+
+    async def soon(self) -> None:
+        """Wait for it without holding up the loop."""
+        ...
+
+    def behind(self) -> None:
+        """Do not wait for it."""
+        ...
+
+
 class _ObservedMethod(wrapt.BoundFunctionWrapper[Any, Any]):
     """An observed method of an instance, where its class is observed. Copies and pickles are of the method alone."""
 
@@ -95,6 +111,7 @@ def observed(function: Callable[..., Any], hooks: Hooks, replaced: Any = None) -
 
 
 def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> Callable[..., Any]:
+    durable: Durable | None = getattr(hooks, "durable", None)
     is_coroutine_function = inspect.iscoroutinefunction(function) or asyncio.iscoroutinefunction(function)
 
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -103,17 +120,21 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
         if is_coroutine_function:
             # made here, so that a wrong argument raises at the call, as it did before
             inner = _Inner(wrapped(*args, **kwargs))
-            return _named(_watch(inner, hooks, lambda: _begun(hooks, instance, args, kwargs)), wrapped)
+            return _named(_watch(inner, hooks, durable, lambda: _begun(hooks, instance, args, kwargs)), wrapped)
         frame = _begun(hooks, instance, args, kwargs)
+        if durable is not None:
+            durable.now()
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as problem:
             _told(hooks, "raised", frame, problem)
+            if durable is not None:
+                durable.now()
             raise
         if inspect.iscoroutine(result):
             _told(hooks, "leave", frame)
-            inner = _Inner(result, lambda: _told(hooks, "raised", frame, NeverRan()))
-            return _named(_watch(inner, hooks, lambda: _resumed(hooks, frame)), wrapped)
+            inner = _Inner(result, lambda: _told(hooks, "raised", frame, NeverRan("its coroutine was never awaited")))
+            return _named(_watch(inner, hooks, durable, lambda: _resumed(hooks, frame)), wrapped)
         if isinstance(result, asyncio.Future):
             _told(hooks, "leave", frame)
             if result.done():
@@ -122,13 +143,15 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
                 result.add_done_callback(lambda done: _settle(done, hooks, frame))
             return result
         _told(hooks, "returned", frame, result)
+        if durable is not None:
+            durable.now()
         return result
 
     return call
 
 
 class NeverRan(Exception):
-    """What hooks are told of a call that handed out a coroutine which was dropped before it ran; nobody else sees it."""
+    """What hooks are told of a call that came to nothing before the bot's own function ran; nobody else sees it."""
 
 
 class _Inner:
@@ -152,19 +175,30 @@ class _Inner:
                 self.dropped()
 
 
-async def _watch(inner: _Inner, hooks: Hooks, enter: Callable[[], Any]) -> Any:
+async def _watch(inner: _Inner, hooks: Hooks, durable: Durable | None, enter: Callable[[], Any]) -> Any:
     try:
         frame = enter()
     except EntryRefused:
         inner.begin().close()  # it is not to run
         raise
+    if durable is not None:
+        try:
+            await durable.soon()
+        except BaseException:  # canceled before anything was sent
+            inner.begin().close()
+            _told(hooks, "raised", frame, NeverRan("it was canceled before it was sent"))
+            raise
     try:
         result = await inner.begin()
     except BaseException as problem:
         _told(hooks, "raised", frame, problem)
         raise
-    _told(hooks, "returned", frame, result)
-    return result
+    else:
+        _told(hooks, "returned", frame, result)
+        return result
+    finally:
+        if durable is not None:
+            durable.behind()
 
 
 def _resumed(hooks: Hooks, frame: Any) -> Any:

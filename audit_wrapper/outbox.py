@@ -10,31 +10,22 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 
 from audit_wrapper import codec
-from audit_wrapper.errors import JournalNotForced
 from audit_wrapper.failures import Failures
+from audit_wrapper.journal import Journal
 from audit_wrapper.records import Record
 
 _WAITING_LIMIT = 100_000
 _WAITING_BYTES = 256 * 1024 * 1024
 
 
-class Appends(Protocol):
-    """What this needs of a journal."""
-
-    def append(self, payload: bytes) -> int:
-        """Keep the bytes for good; the sequence number they got."""
-        ...
-
-
 class Outbox:
     """Where the recorder puts its records. `gap_record`: makes the record that says, in words, what is missing."""
 
-    def __init__(self, journal: Appends, failures: Failures, gap_record: Callable[[str], Record]) -> None:
+    def __init__(self, journal: Journal, failures: Failures, gap_record: Callable[[str], Record]) -> None:
         self._journal = journal
         self._failures = failures
         self._gap_record = gap_record
@@ -45,6 +36,10 @@ class Outbox:
         self._retrying = False
         self._lock = threading.RLock()  # a signal handler of the bot's may trade in the middle of this
         self.recorded = 0
+
+    def use_journal(self, journal: Journal) -> None:
+        """Records go there from now on, also those that wait."""
+        self._journal = journal
 
     @property
     def waiting(self) -> int:
@@ -100,9 +95,7 @@ class Outbox:
 
     def _append(self, payload: bytes) -> bool:
         try:
-            self._journal.append(payload)
-        except JournalNotForced as problem:  # it is there, and survives all but the loss of power
-            self._failures.note("forcing the journal to disk", problem)
+            self._journal.append(payload, force=False)  # see `forcing`
         except Exception as problem:  # whatever the journal's trouble is, the record waits
             self._failures.note("writing the journal", problem)
             return False

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from audit_wrapper import routing
 from audit_wrapper.exchanges.numbers import total as exact_sum
-from audit_wrapper.fold import RESTING_TYPES, Event, Fold
+from audit_wrapper.fold import RESTING_TYPES, Event, Fold, Placing, places
 from audit_wrapper.reading import compact
 from audit_wrapper.records import Fee, FeeStatus, OrderStatus, Purpose
 from audit_wrapper.rows import FillRow, OrderRow, TradeRow
@@ -38,6 +38,8 @@ class Projected(NamedTuple):
     fills: tuple[FillRow, ...]
     scope: str | None
     open: bool
+    # what `order.replaced_by` was placed by: should that be known as one with another order, it goes by that one's key
+    replaced_by: Placing | None = None
 
 
 def project(order_key: UUID, events: Sequence[Event], scope_events: Sequence[Event] = ()) -> Projected:
@@ -47,8 +49,9 @@ def project(order_key: UUID, events: Sequence[Event], scope_events: Sequence[Eve
     order's scope without naming them (see `routing.scope_of`); those from before the order are passed over.
     """
     fold = Fold()
-    ordered = sorted(events, key=lambda e: (e.stream, e.seq))
-    for event in ordered:
+    # the journal of the bot that placed it first: what was asked comes before what others heard of it
+    placing = {event.stream for event in events if places(event.part)}
+    for event in sorted(events, key=lambda e: (e.stream not in placing, e.stream, e.seq, e.part)):
         fold.take(event)
     for event in sorted(scope_events, key=lambda e: (e.stream, e.seq)):
         fold.take_scope(event)
@@ -68,7 +71,7 @@ class _Rows:
         filled, average = self._executed()
         size = self.fold.known.quantity
         status = self._final_status(size, filled)
-        remaining = size - filled if size is not None and filled is not None else self.fold.known.remaining_quantity
+        remaining = size - filled if size is not None and filled is not None else None
         fee = self._fee(filled, size, status)
         unified = self.fold.market_symbol[0] or (
             self.fold.known.symbol if "/" in (self.fold.known.symbol or "") else None
@@ -112,22 +115,21 @@ class _Rows:
             exchange_symbol=exchange_symbol,
             exchange_status=self.fold.known.exchange_status,
             link_how=self.fold.link.how if self.fold.link else None,
-            replaced_by=self.fold.replaced_by,
-            correlation_id=first.operation.correlation_id if first.operation else None,
+            replaced_by=routing.key_of_part(*self.fold.replaced_by) if self.fold.replaced_by else None,
+            correlation_id=self.fold.operation.correlation_id if self.fold.operation else None,
         )
         scope = routing.scope(first, unified or self.fold.known.symbol or "")
         is_open = status in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNKNOWN)
-        return Projected(order, self._trade(order), self._fill_rows(order), scope, is_open)
+        return Projected(order, self._trade(order), self._fill_rows(order), scope, is_open, self.fold.replaced_by)
 
     def _executed(self) -> tuple[Decimal | None, Decimal | None]:
-        filled, average = self.fold.known.filled_quantity, self.fold.known.average_price
-        whole = [f for f in self.fold.fills.values() if f.price is not None and f.quantity is not None]
-        total = exact_sum([f.quantity for f in whole if f.quantity is not None])
-        if total and (filled is None or total >= filled):
-            filled = total
+        filled, average = self.fold.filled, self.fold.known.average_price
+        fills = self.fold.whole_fills
+        total = exact_sum([quantity for _, quantity in fills])
+        if total and filled == total:
             # the exchange's own average is rounded to its tick; the fills are exact
             with localcontext(prec=200):
-                value = exact_sum([f.price * f.quantity for f in whole if f.price and f.quantity])
+                value = exact_sum([price * quantity for price, quantity in fills])
                 average = _plain(value / total)
         if self.fold.inferred and not filled:
             return None, None  # what was filled before the cancel-all has not been said

@@ -80,7 +80,7 @@ class MethodHooks:
 
     def __init__(self, recorder: Recorder, row: calls.CallRow, subject_of: Callable[[Any], HostSubject]) -> None:
         self._recorder, self._row, self._subject_of = recorder, row, subject_of
-        self.leave, self.resume = recorder.leave, recorder.resume
+        self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
         self.returned, self.raised = recorder.returned, recorder.raised
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:

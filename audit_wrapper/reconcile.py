@@ -7,6 +7,7 @@ call is under way, and never more often than the user allows. What it hears is a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 from collections import deque
@@ -76,7 +77,8 @@ class Inquirer:
         self._open: dict[Question, int] = {}  # how often it was asked already
         self._asked_at: dict[str, deque[float]] = {}
         self._quiet_until: dict[str, float] = {}
-        self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.closed = False
 
     # -- soon after an answer
 
@@ -85,7 +87,7 @@ class Inquirer:
         try:
             if record.action not in (Action.PLACE, Action.CANCEL, Action.CLOSE, Action.AMEND):
                 return
-            if not isinstance(subject, ClientSubject) or not subject.transport or self._closed:
+            if not isinstance(subject, ClientSubject) or not subject.transport or self.closed:
                 return
             loop = asyncio.get_running_loop()
             loop.call_later(self._settings.ask_after_s, self._consider, record, subject, loop)
@@ -95,11 +97,14 @@ class Inquirer:
             self._failures.note("asking the exchange", problem)
 
     def close(self) -> None:
-        """Ask no more."""
-        self._closed = True
+        """Ask no more; nothing of ours stays on the bot's loop."""
+        self.closed = True
+        for task in list(self._tasks):
+            with contextlib.suppress(RuntimeError):  # its loop was closed
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
     def _consider(self, record: Record, subject: ClientSubject, loop: asyncio.AbstractEventLoop) -> None:
-        if self._closed:
+        if self.closed:
             return
         try:
             question = _question(codec.decode(codec.encode(record)))
@@ -109,7 +114,15 @@ class Inquirer:
         if question is not None and question not in self._open and len(self._open) < _LIMIT:
             self._open[question] = 0
             task = loop.create_task(self._follow(question), name="audit_wrapper-ask")
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            # a bot that closes its loop without cancelling what is on it does not know of this task: no word about it
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            self._tasks.add(task)
+            task.add_done_callback(self._asked)
+
+    def _asked(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody complains that it was not
 
     async def _follow(self, question: Question) -> None:
         """Ask until the answer is complete, less and less often."""
@@ -117,12 +130,12 @@ class Inquirer:
             for attempt in range(_TRIES):
                 while self._recorder.under_way or not self._may_ask(question.exchange, 2):
                     await asyncio.sleep(0.05)
-                    if self._closed:
+                    if self.closed:
                         return
                 if (await self._ask(question)).complete:
                     return
                 await asyncio.sleep(self._settings.ask_after_s * 2**attempt)
-                if self._closed:
+                if self.closed:
                     return
         except Exception as problem:  # on the bot's loop: nothing of ours may surface there
             self._failures.note("asking the exchange", problem)

@@ -27,9 +27,11 @@ from audit_wrapper.errors import EntryRefused
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.outcomes import failure_of, judge, judge_answer
 from audit_wrapper.failures import Failures
+from audit_wrapper.forcing import Forcing
 from audit_wrapper.frames import Attempt, Frame, Subject, now
+from audit_wrapper.journal import Journal
 from audit_wrapper.observe import NeverRan
-from audit_wrapper.outbox import Appends, Outbox
+from audit_wrapper.outbox import Outbox
 from audit_wrapper.reading import asked
 from audit_wrapper.records import (
     Action,
@@ -59,8 +61,19 @@ def _asks(exchange: str, api: str, method: str, path: str) -> tuple[bool, Action
 class Recorder:
     """Writes the records of one trail."""
 
-    def __init__(self, journal: Appends, *, account: str, failures: Failures, refuse_entries: bool = False) -> None:
-        """refuse_entries: an entry whose intent cannot be written is not to leave; `begin` and `attempt` raise then."""
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        account: str,
+        failures: Failures,
+        refuse_entries: bool = False,
+        power: bool = False,
+    ) -> None:
+        """refuse_entries: an entry whose intent cannot be written is not to leave; `begin` and `attempt` raise then.
+        power: records are forced to the disk itself.
+        """
+        self.durable = Forcing(journal, failures) if power else None
         self._outbox = Outbox(journal, failures, self._gap_record)
         self._account = account
         self._refuse_entries = refuse_entries
@@ -79,6 +92,19 @@ class Recorder:
     def waiting(self) -> int:
         """Records that wait in memory for the journal."""
         return self._outbox.waiting
+
+    def use_journal(self, journal: Journal) -> None:
+        """Records go there from now on: the other one is about to be closed."""
+        self._outbox.use_journal(journal)
+        if self.durable is not None:
+            self.durable.use_journal(journal)
+
+    def begin_anew(self, journal: Journal) -> None:
+        """In a forked child: what waits is the parent's, and so are the calls of its other threads."""
+        self._outbox = Outbox(journal, self._failures, self._gap_record)
+        if self.durable is not None:
+            self.durable.use_journal(journal)
+        self.under_way = 0 if self._frame.get() is None else 1
 
     def note_failure(self, kind: str, problem: BaseException) -> None:
         """Something of ours went wrong inside a call of the bot's."""
@@ -111,6 +137,9 @@ class Recorder:
             self._failures.note("recording a call", problem)
             self._abandon(frame)
             return None
+        except BaseException:  # Ctrl-C: the call is not made, and what comes after it is not within it
+            self._abandon(frame)
+            raise
 
     def begin_request(self, subject: Subject, api: str, method: str, path: str, params: Any) -> Frame | None:
         """A client's `request` begins, if it is one that can change something."""
@@ -143,6 +172,9 @@ class Recorder:
             self._failures.note("recording a request", problem)
             self._abandon(frame)
             return None
+        except BaseException:  # as in begin
+            self._abandon(frame)
+            raise
 
     def leave(self, frame: Frame | None) -> None:
         """The context goes on without the frame (a coroutine that is not awaited yet)."""
@@ -472,7 +504,7 @@ class Recorder:
                 failure, code=judged.code, message=judged.words if judged.words else failure.message
             )
             if isinstance(problem, NeverRan):
-                kind, reason = RecordKind.NOT_SENT, "its coroutine was never awaited"
+                kind, reason = RecordKind.NOT_SENT, str(problem)
             elif sent is None and frame.seam is Seam.MANAGER and type(problem) is ValueError:
                 kind = RecordKind.NOT_SENT  # a manager's word for an unknown symbol, before anything is sent
         elif sent:

@@ -116,8 +116,10 @@ class Index:
     def _key_of(self, mention: Mention, record: Record) -> UUID:
         found = {self.current(key) for alias in mention.aliases for key in self._lookup(alias)}
         # its own key counts too: the order's intent may arrive after records that know it by its id alone
-        key = min(found | {self.current(_own_key(mention, record))}, key=_seniority)
-        for loser in found - {key}:
+        own = self.current(_own_key(mention, record))
+        key = min(found | {own}, key=_seniority)
+        # others may name it by the intent that made it before it was heard of; nobody knows a key made from an id
+        for loser in (found if own.version == 3 else found | {own}) - {key}:
             self.merged[loser] = key
         for alias in mention.aliases:
             if key not in {self.current(k) for k in self._lookup(alias, exactly=True)}:
@@ -148,6 +150,11 @@ def _own_key(mention: Mention, record: Record) -> UUID:
         named = next((a for a in mention.aliases if a.kind != "intent"), mention.aliases[0])
         return uuid3(_EXTERNAL, "|".join(named))
     return key_of_part(record.intent_id or record.record_id, mention.part)
+
+
+def intent_alias(exchange: str, account: str, intent_id: UUID, part: str) -> Alias:
+    """The name of an order by what makes it."""
+    return Alias(exchange, account, "", "intent", f"{intent_id}/{part}")
 
 
 def key_of_part(intent_id: UUID, part: str) -> UUID:
@@ -232,8 +239,7 @@ def _named(record: Record, symbol: str, kind: str, value: str) -> Alias:
 
 
 def _intent(record: Record, part: str) -> Alias:
-    root = record.intent_id or record.record_id
-    return Alias(record.exchange or "", record.account, "", "intent", f"{root}/{part}")
+    return intent_alias(record.exchange or "", record.account, record.intent_id or record.record_id, part)
 
 
 def _symbol(record: Record, state: OrderState) -> str:

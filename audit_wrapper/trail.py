@@ -4,84 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import inspect
 import logging
 import os
-import weakref
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-import msgspec
-
-from audit_wrapper import calls
+from audit_wrapper import calls, embedded
 from audit_wrapper.clients import ClientSubject
-from audit_wrapper.delivery import Delivery, Store
+from audit_wrapper.database import Database
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
 from audit_wrapper.exchanges import asking
 from audit_wrapper.failures import Failures
 from audit_wrapper.frames import Frame, opening_side
-from audit_wrapper.journal import FileJournal, Journal, What
+from audit_wrapper.journal import Journal, What
 from audit_wrapper.observe import observed
+from audit_wrapper.pipeline import Pipeline, finished, open_journal
 from audit_wrapper.proxies import HostSubject
 from audit_wrapper.reconcile import Inquirer, Question, ReconcileReport
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Action, PositionLink, Purpose, Seam
 from audit_wrapper.scopes import PositionScope
 from audit_wrapper.settings import Settings
+from audit_wrapper.status import FlushReport, Status
 from audit_wrapper.wrapping import Wrapping
 
 logger = logging.getLogger("audit_wrapper")
 
-_NOTHING_MISSING = (What.DELETED, What.DIVERGED)  # what was deleted is still open, what diverged is delivered apart
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
-
-
-class FlushReport(msgspec.Struct, frozen=True):
-    """What `flush` or `close` achieved. True in a condition when everything recorded is in the store.
-
-    undelivered: records that are safe in the journal and not in the store. unwritten: records that the journal does not
-    take; they are in memory only, and gone with the process. problem: why, in words.
-    """
-
-    complete: bool
-    undelivered: int = 0
-    unwritten: int = 0
-    problem: str | None = None
-
-    def __bool__(self) -> bool:
-        return self.complete
-
-
-class Status(msgspec.Struct, frozen=True):
-    """How the trail is doing, now.
-
-    recorded: records made since it was opened. durable_seq, delivered_seq: numbers of the last record in the journal and
-    in the store; lag is their difference. waiting: records held in memory because the journal cannot be written.
-    quarantined: records the store refused (kept in audit.quarantine). failures: our own, by kind. damage: what was found
-    damaged or missing in the journal since it was opened, in words. disk_free_bytes: what the journal's disk has left;
-    outage_hours_left: how long that lasts at the rate of the last hour if the database is away; None: not known yet, or
-    nothing was recorded. store: what delivery is doing, in words. journal: its folder. database: its address, without the password; None while the embedded one is
-    being started. embedded: the folder of the embedded PostgreSQL; None where the user has one.
-    """
-
-    recorded: int
-    durable_seq: int
-    delivered_seq: int
-    lag: int
-    waiting: int
-    quarantined: int
-    failures: dict[str, int]
-    damage: tuple[str, ...]
-    disk_free_bytes: int | None
-    outage_hours_left: float | None
-    last_error: str | None
-    store: str
-    journal: str
-    database: str | None
-    embedded: str | None
 
 
 class AuditTrail:
@@ -96,22 +52,20 @@ class AuditTrail:
 
     def __init__(self, settings: Settings, journal: Journal, database: Database) -> None:
         self._settings = settings
-        self._journal = journal
-        self._database = database
         self._failures = Failures()
         self._recorder = Recorder(
             journal,
             account=settings.account,
             failures=self._failures,
             refuse_entries=settings.entries_without_journal == "refuse",
+            power=settings.durability == "power",
         )
         self._wrapping = Wrapping(self._recorder, self._failures)
-        self._delivery = Delivery(journal, database.store, settings, self._failures, self._tend)
-        self._inquirer = Inquirer(self._recorder, settings, self._failures, self._client_for)
+        self._pipeline = Pipeline(settings, journal, database, self._recorder, self._failures)
         self._closed: FlushReport | None = None
-        self._damage_told = 0
-        if settings.ask_exchange == "auto":
-            self._recorder.after_call = self._inquirer.after_call
+        self._closing = threading.RLock()
+        self._is_closing = False
+        self._start_asking()
 
     @classmethod
     def open(
@@ -139,14 +93,15 @@ class AuditTrail:
         loaded = Settings.load({**settings, **{name: value for name, value in named.items() if value is not None}})
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
-        opened = FileJournal.open(
-            loaded.journal,
-            durability=loaded.durability,
-            keep_delivered_s=loaded.keep_delivered_days * 86_400,
-            keep_delivered_bytes=loaded.keep_delivered_mb * 1_000_000,
-        )
-        trail = cls(loaded, opened, Database(loaded))
-        trail._delivery.start()
+        else:
+            embedded.imported()  # here, and not on the delivery thread: a child forked then would have half of it
+        opened = open_journal(loaded, loaded.journal)
+        try:
+            trail = cls(loaded, opened, Database(loaded))
+            trail._pipeline.start()
+        except BaseException:
+            opened.close()
+            raise
         _open_trails.add(trail)
         return trail
 
@@ -224,14 +179,7 @@ class AuditTrail:
 
     async def flush(self, timeout_s: float = 30.0) -> FlushReport:
         """Wait until all that is recorded by now is in the store, `timeout_s` at the most. Says what is not."""
-        self._recorder.retry()
-        waiting = self._recorder.waiting
-        waiter = self._delivery.reached(self._journal.durable_seq)
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(waiter), timeout_s)
-        except TimeoutError:
-            return self._left_over()
-        return self._left_over() if waiting else FlushReport(complete=True)
+        return await self._pipeline.flush(timeout_s)
 
     async def reconcile(self, timeout_s: float = 30.0) -> ReconcileReport:
         """Ask the exchanges, through the bot's own clients, about every order that is not complete in the store.
@@ -243,7 +191,7 @@ class AuditTrail:
         flushed = await self.flush(timeout_s)
         if not flushed:
             raise StoreUnavailable(f"{flushed.undelivered} records are not in the database yet: {flushed.problem}")
-        store = await asyncio.to_thread(self._database.store)  # may have to start the embedded server
+        store = await asyncio.to_thread(self._pipeline.database.store)  # may have to start the embedded server
         await store.open()
         try:
             rows = await store.incomplete_orders(self._settings.account)  # type: ignore[attr-defined]
@@ -255,24 +203,25 @@ class AuditTrail:
 
     def status(self) -> Status:
         """How it is doing. Cheap; touches neither disk nor network."""
-        durable, delivered = self._journal.durable_seq, self._delivery.delivered_seq
-        problem, room = self._delivery.problem, self._journal.room
+        journal, delivery, database = self._pipeline.journal, self._pipeline.delivery, self._pipeline.database
+        durable, delivered = journal.durable_seq, delivery.delivered_seq
+        problem, room = delivery.problem, journal.room
         return Status(
             recorded=self._recorder.recorded,
             durable_seq=durable,
             delivered_seq=delivered,
             lag=max(0, durable - delivered),
             waiting=self._recorder.waiting,
-            quarantined=self._delivery.quarantined,
+            quarantined=delivery.quarantined,
             failures=self._failures.counts,
-            damage=tuple(finding.sentence for finding in self._journal.damage),
+            damage=tuple(found.sentence for found in journal.damage if found.what is not What.TORN_TAIL),
             disk_free_bytes=room.free_bytes if room is not None else None,
             outage_hours_left=room.hours if room is not None else None,
             last_error=str(problem) if problem is not None else self._failures.last,
-            store=self._delivery.state,
+            store=delivery.state,
             journal=str(self._settings.journal),
-            database=self._database.address,
-            embedded=self._database.embedded_folder,
+            database=database.address,
+            embedded=database.embedded_folder,
         )
 
     def close(self) -> FlushReport:
@@ -280,36 +229,25 @@ class AuditTrail:
 
         What is left stays in the journal and is delivered by the next run. Closing twice is harmless.
         """
-        if self._closed is not None:
-            return self._closed
-        self._inquirer.close()
-        self._recorder.active = False
-        self._wrapping.undo_all()
-        self._recorder.retry()
-        self._delivery.stop(self._settings.close_timeout_s)
-        self._closed = self._left_over()
-        if self._closed.unwritten:
-            logger.error(
-                "audit trail: %d records are LOST: the journal in %s could not be written (%s)",
-                self._closed.unwritten,
-                self._settings.journal,
-                self._failures.last,
-            )
-        if self._closed.undelivered:
-            logger.warning(
-                "audit trail: %d records are not in the database yet (%s); they are safe in %s and go there next time",
-                self._closed.undelivered,
-                self._closed.problem,
-                self._settings.journal,
-            )
-        self._journal.close()
-        self._database.stop()
-        _open_trails.discard(self)
-        return self._closed
+        return self._close(self._settings.close_timeout_s)
 
     async def aclose(self) -> FlushReport:
         """`close()` without holding up the event loop."""
-        return await asyncio.to_thread(self.close)
+        if self._closed is not None:
+            return self._closed
+        report: concurrent.futures.Future[FlushReport] = concurrent.futures.Future()
+
+        def close() -> None:
+            report.set_running_or_notify_cancel()
+            try:
+                report.set_result(self.close())
+            except BaseException as problem:
+                report.set_exception(problem)
+
+        # not on the loop's own pool: that may be busy with the bot's work, or shut down already
+        threading.Thread(target=close, name="audit_wrapper-close", daemon=True).start()
+        await finished(report, None)
+        return report.result()
 
     def __enter__(self) -> Self:
         return self
@@ -329,26 +267,63 @@ class AuditTrail:
 
     # -- inside
 
-    def _tend(self) -> None:
-        """Off the order path, about twice a second."""
-        self._recorder.retry()
-        found = self._journal.damage
-        for finding in found[self._damage_told :]:
-            self._damage_told += 1
-            if finding.what is What.TORN_TAIL:
-                continue  # no call had been told that it was written
-            self._failures.note("journal damaged", finding.sentence)
-            if finding.what not in _NOTHING_MISSING:
-                self._recorder.missing(finding.sentence)
-        self._journal.tend()
+    def _close(self, timeout_s: float, *, at_exit: bool = False) -> FlushReport:
+        # Another thread's close is waited for; not by the delivery, for which that one waits.
+        if not self._closing.acquire(blocking=not self._pipeline.delivery.is_this_thread):
+            return self._pipeline.left_over()
+        try:
+            if self._closed is None and not self._is_closing:  # a signal handler may come in the middle
+                self._is_closing = True
+                self._closed = self._shut(timeout_s, at_exit=at_exit)
+            return self._closed if self._closed is not None else self._pipeline.left_over()
+        finally:
+            self._closing.release()
 
-    def _left_over(self) -> FlushReport:
-        left = max(0, self._journal.durable_seq - self._delivery.delivered_seq)
-        waiting = self._recorder.waiting
-        if left == waiting == 0:
-            return FlushReport(complete=True)
-        problem = self._delivery.problem if left else self._failures.last
-        return FlushReport(False, left, waiting, problem=str(problem) if problem else self._delivery.state)
+    def _shut(self, timeout_s: float, *, at_exit: bool) -> FlushReport:
+        try:
+            self._inquirer.close()
+            recorded = self._recorder.recorded
+            # a bot that trades on while it exits is not kept alive for it: the next run delivers
+            self._pipeline.stop(timeout_s, unless=lambda: at_exit and self._recorder.recorded != recorded)
+        except BaseException:  # a second Ctrl-C, say; what follows is quick
+            self._finish(at_exit)
+            raise
+        return self._finish(at_exit)
+
+    def _finish(self, at_exit: bool) -> FlushReport:
+        if not at_exit:  # else other exit handlers, and daemon threads, may still trade
+            self._recorder.active = False
+            self._wrapping.undo_all()
+        self._closed = self._pipeline.close()
+        _open_trails.discard(self)
+        return self._closed
+
+    def _start_asking(self) -> None:
+        self._inquirer = Inquirer(self._recorder, self._settings, self._failures, self._client_for)
+        if self._settings.ask_exchange == "auto":
+            self._recorder.after_call = self._inquirer.after_call
+
+    def _after_fork(self) -> None:
+        """In the forked child: from here on a trail of its own, which begins with its first record.
+
+        What was the parent's is neither used nor closed nor collected: what the system knows of it is shared.
+        """
+        _parents.append((self._pipeline, self._inquirer))
+        self._pipeline.disown()
+        self._inquirer.closed = True
+        self._failures.reset()
+        self._pipeline = Pipeline.in_child(self._settings, self._recorder, self._failures, self._begin_in_child)
+        self._closing = threading.RLock()
+        self._start_asking()
+
+    def _begin_in_child(self) -> None:
+        try:
+            self._pipeline.start()
+            processes = sys.modules.get("multiprocessing.util")
+            if processes is not None:  # its children end without atexit
+                processes.Finalize(None, _close_all, exitpriority=0)
+        except Exception as problem:  # inside a trade; the next run delivers
+            self._failures.note("delivering in a forked process", problem)
 
     def _client_for(self, exchange: str) -> ClientSubject | None:
         return next((c.subject for c in self._wrapping.clients() if c.subject.exchange == exchange), None)
@@ -358,43 +333,10 @@ class AuditTrail:
             raise TrailClosed("this audit trail is closed; open a new one with AuditTrail.open(...)")
 
 
-class Database:
-    """Where the records go, and how to get there: the user's PostgreSQL, or one of our own in the journal's folder."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._dsn = settings.dsn
-        self._embedded: Any = None
-        self.embedded_folder = None if settings.dsn else str(settings.journal / "postgres")
-        self.address = _without_password(settings.dsn) if settings.dsn else None
-
-    def store(self) -> Store:
-        """A new connection. On the delivery thread, where starting the embedded server holds up nobody."""
-        from audit_wrapper.store.postgres import PostgresStore
-
-        if self._dsn is None and self.embedded_folder is not None:
-            from audit_wrapper.embedded import EmbeddedPostgres
-
-            self._embedded = EmbeddedPostgres(self.embedded_folder)
-            self._dsn = self.address = self._embedded.start()
-        assert self._dsn is not None
-        return PostgresStore(
-            self._dsn,
-            bot_schema=self._settings.bot_schema,
-            positions_table=self._settings.positions_table,
-            statement_timeout_s=self._settings.statement_timeout_s,
-        )
-
-    def stop(self) -> None:
-        """Stop the embedded server, if it is ours."""
-        if self._embedded is not None:
-            self._embedded.stop()
-
-
 class _AuditedHooks:
     def __init__(self, recorder: Recorder, row: calls.CallRow, subject: HostSubject) -> None:
         self._recorder, self._row, self._subject = recorder, row, subject
-        self.leave, self.resume = recorder.leave, recorder.resume
+        self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
         self.returned, self.raised = recorder.returned, recorder.raised
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
@@ -414,16 +356,28 @@ def _questions(rows: Iterable[Any]) -> list[Question]:
     ]
 
 
-def _without_password(dsn: str) -> str:
-    head, at, tail = dsn.rpartition("@")
-    scheme, slashes, login = head.partition("://")
-    return f"{scheme}{slashes}{login.partition(':')[0]}{at}{tail}" if at else dsn
-
-
-_open_trails: weakref.WeakSet[AuditTrail] = weakref.WeakSet()
+_open_trails: set[AuditTrail] = set()  # not weak: what was wrapped goes on recording when the trail itself is dropped
+_parents: list[object] = []
 
 
 @atexit.register
 def _close_all() -> None:
+    """At the interpreter's exit. Recording goes on: exit handlers and daemon threads may trade until the very end."""
+    began = time.monotonic()
     for trail in list(_open_trails):
-        trail.close()
+        try:
+            timeout_s = trail._settings.close_timeout_s - (time.monotonic() - began)
+            trail._close(max(0.0, timeout_s), at_exit=True)
+        except KeyboardInterrupt:  # one more Ctrl-C: what is left is delivered by the next run
+            continue
+        except Exception as problem:
+            logger.error("audit trail: closing at exit: %s", problem)
+
+
+def _after_fork_in_child() -> None:
+    for trail in _open_trails:
+        trail._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

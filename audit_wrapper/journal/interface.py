@@ -68,13 +68,25 @@ class Journal(Protocol):
     def damage(self) -> tuple[Finding, ...]:
         """What was found damaged or lost since the journal was opened. `verify` looks at everything."""
 
-    def append(self, payload: bytes) -> int:
+    @property
+    def is_forced(self) -> bool:
+        """Whether all that was appended is on the disk itself; True where nobody asked for that (durability "process")."""
+
+    def append(self, payload: bytes, *, force: bool = True) -> int:
         """Write `payload` and return its number; once returned, it survives kill -9. Safe from any thread.
+
+        force: with durability "power", also wait until the disk itself has it. Without, `force()` does.
 
         The payload is one line: ValueError if there is a line feed in it. Raises JournalUnavailable when it cannot be
         written: then it is not there, and the next call tries on whatever is there then. Raises JournalNotForced when
         it is written but the disk refuses to force it (durability "power"): it survives the process, and maybe not the
         power.
+        """
+
+    def force(self) -> None:
+        """Wait until the disk has all that was appended so far; whoever waits at the same time shares the wait.
+
+        Nothing to do with durability "process". Raises JournalNotForced where the disk refuses.
         """
 
     def read(self, after_seq: int, limit: int, max_bytes: int = READ_BYTES) -> list[Entry]:

@@ -142,8 +142,15 @@ class FileJournal:
     def damage(self) -> tuple[Finding, ...]:
         return self._findings.all()
 
-    def append(self, payload: bytes) -> int:
-        return self._writer.append(payload)
+    @property
+    def is_forced(self) -> bool:
+        return self._writer.is_forced
+
+    def append(self, payload: bytes, *, force: bool = True) -> int:
+        return self._writer.append(payload, force=force)
+
+    def force(self) -> None:
+        self._writer.force()
 
     def read(self, after_seq: int, limit: int, max_bytes: int = READ_BYTES) -> list[Entry]:
         with self._shelf.reading:

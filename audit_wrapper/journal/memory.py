@@ -58,7 +58,15 @@ class MemoryJournal:
     def fail(self, sentence: str | None) -> None:
         self._failure = sentence
 
-    def append(self, payload: bytes) -> int:
+    @property
+    def is_forced(self) -> bool:
+        return True
+
+    def force(self) -> None:
+        with self._lock:
+            self._refuse_if_closed()
+
+    def append(self, payload: bytes, *, force: bool = True) -> int:
         if line.END in payload:
             raise ValueError("a payload of the journal is one line, and there is a line feed in this one")
         with self._lock:

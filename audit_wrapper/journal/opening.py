@@ -62,6 +62,7 @@ def open_end(folder: Path, *, power: bool, findings: Findings) -> Opened:
     else:
         origin = Origin(state.journal, state.stream, state.stream_after, end.seq + 1, end.hash, end.note)
         live = LiveSegment.create(folder, origin, lasting=True)
+        older = [held for held in older if held.first_seq <= end.seq]
     return Opened(state, older, live, end.seq, end.hash, live.size())
 
 

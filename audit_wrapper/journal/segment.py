@@ -82,6 +82,17 @@ def decode_origin(text: bytes, path: Path) -> Origin:
     return origin
 
 
+class Reader(FileIO):
+    """A file open for reading. One that is still open at the interpreter's exit says nothing, as Python's own would: what
+    exit handlers and daemon threads record has nobody to close it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+
+    def __del__(self) -> None:
+        self.close()
+
+
 @dataclass(eq=False, slots=True)
 class Held:
     """One segment of a journal.
@@ -113,7 +124,7 @@ class LiveSegment:
         self.first_seq = layout.first_seq_of(path)
         self.descriptor = layout.open_to_append(path)
         self._identity = os.fstat(self.descriptor)
-        self.held = Held(path, self.first_seq, open(path, "rb", buffering=0))  # noqa: SIM115, it stays open
+        self.held = Held(path, self.first_seq, Reader(path))
 
     @classmethod
     def create(cls, folder: Path, origin: Origin, *, lasting: bool) -> "LiveSegment":

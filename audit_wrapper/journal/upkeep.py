@@ -52,6 +52,7 @@ class Upkeep:
         """Raises JournalUnavailable when the disk refuses."""
         try:
             self._writer.look()
+            self._writer.force()
             self._writer.turn_if_older_than(_SEGMENT_S)
             with self._shelf.reading:
                 if self._writer.refusal:

@@ -85,7 +85,15 @@ class Writer:
 
     # -- the order path
 
-    def append(self, payload: bytes) -> int:
+    @property
+    def is_forced(self) -> bool:
+        return not self._power or self._forced_seq >= self.end.seq
+
+    def force(self) -> None:
+        if not self.is_forced and not self.refusal:
+            self._force(self.end, self._failures)
+
+    def append(self, payload: bytes, *, force: bool) -> int:
         if line.END in payload:
             raise ValueError("a payload of the journal is one line, and there is a line feed in this one")
         with self.lock:
@@ -97,7 +105,7 @@ class Writer:
             except OSError as problem:
                 self._full_at = min(self._full_at, _TRIED_BYTES)  # another file may go where this one does not
                 raise self._unavailable(problem) from problem
-        if self._power:
+        if force and self._power:
             self._force(end, failures)
         return end.seq
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -18,21 +20,88 @@ _CLOSE_TIMEOUT_S = 3.0
 _SESSION = {"application_name": "audit_wrapper", "timezone": "UTC"}
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
-# A value that no row can hold, or that breaks a rule of the table: it will never go in, however often it is tried.
-_DATA = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-    UnicodeError,
+# What an error says of the batch it met, by the class of its SQLSTATE (the first two characters; appendix A of
+# PostgreSQL's manual). A value that no row can hold, a rule of the table, a trigger that refuses: the record will not
+# go in, however often it is tried. Every other class of PostgreSQL's own says nothing of the record (no connection, a
+# full disk, a deadlock, a server that shuts down or can only be read, ...): it is tried again for as long as it takes.
+_OF_THE_RECORD = frozenset(
+    {
+        "02",  # no data                                  (a trigger's)
+        "09",  # triggered action exception
+        "20",  # case not found                           (a trigger's)
+        "21",  # cardinality violation
+        "22",  # data exception: out of range, encoding, malformed
+        "23",  # integrity constraint violation
+        "27",  # triggered data change violation
+        "2F",  # SQL routine exception
+        "38",  # external routine exception
+        "39",  # external routine invocation exception
+        "44",  # WITH CHECK OPTION violation
+        "54",  # program limit exceeded: too deep, too large, too long for an index
+        "P0",  # PL/pgSQL: RAISE EXCEPTION, assertions
+    }
 )
-_SCHEMA = (
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.DatatypeMismatchError,
+# A person has to do something, in the schema or about rights.
+_OF_THE_SCHEMA = frozenset({"3F", "42"})
+_CLASSES_OF_POSTGRES = frozenset(
+    [
+        "00",
+        "01",
+        "02",
+        "03",
+        "08",
+        "09",
+        "0A",
+        "0B",
+        "0F",
+        "0L",
+        "0P",
+        "0Z",
+        "10",
+        "20",
+        "21",
+        "22",
+        "23",
+        "24",
+        "25",
+        "26",
+        "27",
+        "28",
+        "2B",
+        "2D",
+        "2F",
+        "34",
+        "38",
+        "39",
+        "3B",
+        "3D",
+        "3F",
+        "40",
+        "42",
+        "44",
+        "53",
+        "54",
+        "55",
+        "57",
+        "58",
+        "72",
+        "F0",
+        "HV",
+        "P0",
+        "XX",
+    ]
 )
+
+
+def of_postgres(problem: asyncpg.PostgresError, words: str) -> StoreError:
+    """The error of our own tree for what the server said."""
+    code = (problem.sqlstate or "")[:2]
+    if code in _OF_THE_SCHEMA:
+        return SchemaError(words)
+    # a code that PostgreSQL does not have was made up by a trigger that refuses
+    if code in _OF_THE_RECORD or (len(code) == 2 and code not in _CLASSES_OF_POSTGRES):
+        return InvalidRow(words)
+    return StoreUnavailable(words)
 
 
 def check_dsn(dsn: object) -> str:
@@ -84,6 +153,7 @@ class Connections:
     def __init__(self, dsn: str, statement_timeout_s: float) -> None:
         self.dsn = check_dsn(dsn)
         self.statement_timeout_s = statement_timeout_s
+        self._hosts = hosts(dsn)
         self._pool: asyncpg.Pool | None = None
 
     async def open(self) -> None:
@@ -95,7 +165,8 @@ class Connections:
                 self.dsn,
                 min_size=0,
                 max_size=4,
-                timeout=_CONNECT_TIMEOUT_S,
+                connect=self._connected,
+                reset=_as_it_is,
                 # the server's own statement_timeout comes first; this one is for a server that went silent
                 command_timeout=self.statement_timeout_s + 5,
                 server_settings=_SESSION,
@@ -110,30 +181,82 @@ class Connections:
             await asyncio.wait_for(pool.close(), _CLOSE_TIMEOUT_S)
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             pool.terminate()
+        except asyncio.CancelledError:
+            pool.terminate()
+            raise
 
     @contextlib.asynccontextmanager
     async def use(self, doing: str) -> AsyncIterator[Connection]:
         """A connection. `doing` says in the message of an error what it was wanted for."""
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise StoreError("the store is not open: call `await store.open()` first, or use `async with`")
         with translated(doing):
-            async with self._pool.acquire(timeout=_CONNECT_TIMEOUT_S) as connection:
-                try:
-                    yield connection
-                except (TimeoutError, asyncio.CancelledError, OSError, asyncpg.ReadOnlySQLTransactionError):
-                    # what it is in the middle of, nobody knows, or it is a standby now: the next one connects anew
-                    connection.terminate()
-                    raise
+            with _connecting(doing):
+                connection = await pool.acquire()
+            try:
+                yield connection
+            except (TimeoutError, asyncio.CancelledError, OSError, asyncpg.ReadOnlySQLTransactionError):
+                # what it is in the middle of, nobody knows, or it is a standby now: the next one connects anew
+                connection.terminate()
+                raise
+            finally:
+                await pool.release(connection, timeout=self.statement_timeout_s)
 
     @contextlib.asynccontextmanager
     async def use_at_leisure(self, doing: str) -> AsyncIterator[Connection]:
         """A connection of its own whose statements may take as long as they take."""
         with translated(doing):
-            connection = await asyncpg.connect(self.dsn, timeout=_CONNECT_TIMEOUT_S, server_settings=_SESSION)
+            with _connecting(doing):
+                connection = await self._connected(server_settings=_SESSION)
             try:
                 yield connection
             finally:
                 connection.terminate()
+
+    async def _connected(self, dsn: str | None = None, **options: Any) -> asyncpg.Connection:
+        # One host after the other, each with a time of its own: one that is silent must not use up that of those behind
+        # it. Where one is silent, all are asked again with patience: where a statement may take long, so may a login.
+        said = "target_session_attrs" in self.dsn or "PGTARGETSESSIONATTRS" in os.environ
+        if len(self._hosts) > 1 and not said:
+            options["target_session_attrs"] = "read-write"  # after a failover the first may be the standby
+        problem: Exception | None = None
+        for patience_s in (_CONNECT_TIMEOUT_S, max(_CONNECT_TIMEOUT_S, self.statement_timeout_s)):
+            silent = False
+            for host in self._hosts:
+                try:
+                    return await asyncpg.connect(host, timeout=patience_s, **options)
+                except asyncpg.exceptions.ClientConfigurationError:
+                    raise
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as refused:
+                    problem, silent = refused, silent or isinstance(refused, TimeoutError)
+            if not silent:
+                break
+        assert problem is not None
+        raise problem
+
+
+async def _as_it_is(_: Connection) -> None:
+    """Nothing is set for a session, so that there is nothing to reset, and no round trip for it."""
+
+
+@contextlib.contextmanager
+def _connecting(doing: str) -> Iterator[None]:
+    # whatever goes wrong before the first statement says nothing of the batch
+    try:
+        with translated(doing):
+            yield
+    except InvalidRow as problem:
+        raise StoreUnavailable(str(problem)) from problem.__cause__
+
+
+def hosts(dsn: str) -> tuple[str, ...]:
+    """One DSN for each host that is named before the path."""
+    parts = urlsplit(dsn)
+    user, at, places = parts.netloc.rpartition("@")
+    if "," not in places:
+        return (dsn,)
+    return tuple(urlunsplit(parts._replace(netloc=f"{user}{at}{place}")) for place in places.split(","))
 
 
 @contextlib.contextmanager
@@ -143,13 +266,13 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except _DATA as problem:
+    except UnicodeError as problem:
         raise InvalidRow(f"cannot {doing}: the database refuses a value: {_words(problem)}") from problem
-    except _SCHEMA as problem:
-        raise SchemaError(f"cannot {doing}: {_words(problem)}") from problem
     except asyncpg.exceptions.ClientConfigurationError as problem:
         raise _bad_dsn(str(problem)) from None
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as problem:
+    except asyncpg.PostgresError as problem:
+        raise of_postgres(problem, f"cannot {doing}: {_words(problem)}") from problem
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as problem:
         raise StoreUnavailable(f"cannot {doing}: {_words(problem)}") from problem
     except TimeoutError as problem:
         raise StoreUnavailable(f"cannot {doing}: no answer from the database in time") from problem
@@ -158,5 +281,4 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def _words(problem: BaseException) -> str:
-    detail = getattr(problem, "detail", None)
-    return f"{type(problem).__name__}: {problem}" + (f" ({detail})" if detail else "")
+    return f"{type(problem).__name__}: {problem}"  # with the DETAIL that the server gives

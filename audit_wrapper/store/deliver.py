@@ -17,7 +17,8 @@ import asyncpg
 import msgspec
 
 from audit_wrapper import codec, routing
-from audit_wrapper.errors import InvalidRow
+from audit_wrapper.errors import InvalidRow, StreamConflict
+from audit_wrapper.fold import ATTACHED
 from audit_wrapper.projection import Event, Projected, project
 from audit_wrapper.records import Record
 from audit_wrapper.rows import FillRow, OrderRow, TradeRow
@@ -26,6 +27,7 @@ from audit_wrapper.store.queries import Queries
 
 Place = tuple[UUID, int]  # stream and seq
 Group = tuple[str, str]  # exchange and account
+_REFRESHED_AT_ONCE = 1_000  # orders whose records are held in memory
 
 
 class Entry(Protocol):
@@ -124,13 +126,17 @@ async def _insert_events(
             [e.seq for e, _ in before],
             [r.record_id for _, r in before],
             [e.hash for e, _ in before],
+            [e.payload.decode("utf-8") for e, _ in before],
         )
         if others:
             other = others[0]
-            raise InvalidRow(
+            sentence = (
                 f"entry {other['seq']} of stream {stream} is not what is stored as entry {other['stored_seq']} of stream "
-                f"{other['stream']} (record {other['record_id']}): two journals claim the same place or the same record"
+                f"{other['stream']} (record {other['record_id']})"
             )
+            if other["same_place"]:
+                raise StreamConflict(f"{sentence}: another copy of this journal was delivered")
+            raise InvalidRow(f"{sentence}: two records have one id")
     return new
 
 
@@ -139,16 +145,31 @@ async def _apply(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> 
     if not arrivals:
         return set()
     touched = await route(con, sql, arrivals)
-    scopes = {a.scope for a in arrivals if a.scope is not None}
-    if scopes:
-        touched |= {row["order_key"] for row in await con.fetch(sql["open_orders_in_scopes"], list(scopes))}
-    await refresh(con, sql, sorted(touched), {(a.stream, a.seq): a.record for a in arrivals})
+    touched |= await _orders_in_scopes(con, sql, [a for a in arrivals if a.scope is not None])
+    keys, decoded = sorted(touched), {(a.stream, a.seq): a.record for a in arrivals}
+    for at in range(0, len(keys), _REFRESHED_AT_ONCE):
+        await refresh(con, sql, keys[at : at + _REFRESHED_AT_ONCE], dict(decoded))
     return touched
+
+
+async def _orders_in_scopes(con: Connection, sql: Queries, scoped: Sequence[Arrival]) -> set[UUID]:
+    """The orders that these records may change without naming them."""
+    if not scoped:
+        return set()
+    rows = await con.fetch(sql["open_orders_in_scopes"], list({a.scope for a in scoped}))
+    # one that comes late (from quarantine, say) may have closed what a later one is said to have closed
+    late = await con.fetch(sql["late_scopes"], *_columns([(a.stream, a.seq, a.scope) for a in scoped], 3))
+    if late:
+        rows += await con.fetch(sql["orders_in_scopes"], [row["scope"] for row in late])
+    return {row["order_key"] for row in rows}
 
 
 async def refresh(con: Connection, sql: Queries, keys: Sequence[UUID], decoded: dict[Place, Record]) -> None:
     """Project these orders from all their records and write their rows. `decoded`: records that are at hand."""
     if keys:
+        # a fill that two orders claim is flagged in both: what becomes of one says something of the other
+        sharing = await con.fetch(sql["orders_sharing_fills"], keys)
+        keys = [*keys, *(row["order_key"] for row in sharing)]
         await _write(con, sql, await _project(con, sql, keys, decoded))
 
 
@@ -159,7 +180,9 @@ async def route(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> s
     for arrival in arrivals:
         with _pure(f"find the orders of record {arrival.seq} of stream {arrival.stream}"):
             routed += [(r.order_key, arrival, r.part) for r in index.route(arrival.record, arrival.mentions)]
+    sharing: set[UUID] = set()
     if index.merged:
+        sharing = {row["order_key"] for row in await con.fetch(sql["orders_sharing_fills"], list(index.merged))}
         await _merge(con, sql, {loser: index.current(loser) for loser in index.merged})
     if index.learned:
         learned = {alias: index.current(key) for alias, key in index.learned.items()}
@@ -172,7 +195,7 @@ async def route(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> s
             [a.seq for _, a, _ in routed],
             [part for _, _, part in routed],
         )
-    return {index.current(key) for key, _, _ in routed}
+    return {index.current(key) for key in {key for key, _, _ in routed} | sharing}
 
 
 async def _known_aliases(con: Connection, sql: Queries, aliases: set[routing.Alias]) -> dict[routing.Alias, UUID]:
@@ -190,6 +213,8 @@ async def _merge(con: Connection, sql: Queries, merged: Mapping[UUID, UUID]) -> 
     losers, winners = list(merged), list(merged.values())
     for step in ("merge_events", "merge_aliases", "merge_order_rows", "merge_trade_rows"):
         await con.execute(sql[step], losers, winners)
+    if any(key.version != 3 for key in losers):  # no row is replaced by an order that was first met by its id
+        await con.execute(sql["merge_replaced_by"], losers, winners)
     for step in ("forget_events", "forget_states", "forget_order_rows", "forget_trade_rows", "forget_fills"):
         await con.execute(sql[step], losers)
 
@@ -203,7 +228,7 @@ async def _project(
     for row in rows:
         record = decoded[row["stream"], row["seq"]]
         events[row["order_key"]].append(Event(row["stream"], row["seq"], record, row["part"]))
-    projected = {}
+    projected: dict[UUID, Projected] = {}
     for key in keys:
         with _pure(f"project order {key}"):
             projected[key] = project(key, events[key])
@@ -211,6 +236,22 @@ async def _project(
     for key, scope_events in (await _scope_events(con, sql, projected, events, decoded)).items():
         with _pure(f"project order {key}"):
             projected[key] = project(key, events[key], scope_events)
+    return await _pointing(con, sql, projected)
+
+
+async def _pointing(con: Connection, sql: Queries, projected: dict[UUID, Projected]) -> dict[UUID, Projected]:
+    """The same, with every `replaced_by` as the key which that order goes by now."""
+    names = {
+        key: routing.intent_alias(one.order.exchange or "", one.order.account, *one.replaced_by)
+        for key, one in projected.items()
+        if one.order is not None and one.replaced_by is not None
+    }
+    known = await _known_aliases(con, sql, set(names.values()))
+    for key, name in names.items():
+        one = projected[key]
+        if one.order is not None and name in known:
+            row = msgspec.structs.replace(one.order, replaced_by=known[name])
+            projected[key] = one._replace(order=row)
     return projected
 
 
@@ -221,21 +262,22 @@ async def _scope_events(
     events: Mapping[UUID, Sequence[Event]],
     decoded: dict[Place, Record],
 ) -> dict[UUID, list[Event]]:
-    asked: list[tuple[UUID, UUID, str, int]] = []  # order, stream, scope, the order's first seq in that stream
+    # order, stream, scope, the order's first seq in that stream, whether it is attached to a position
+    asked: list[tuple[UUID, UUID, str, int, bool]] = []
     for key, one in projected.items():
         first: dict[UUID, int] = {}
         for event in events[key]:
             first[event.stream] = min(event.seq, first.get(event.stream, event.seq))
         if one.scope is not None:
-            asked += [(key, stream, one.scope, seq) for stream, seq in first.items()]
+            attached = any(event.part in ATTACHED for event in events[key])
+            asked += [(key, stream, one.scope, seq, attached) for stream, seq in first.items()]
     if not asked:
         return {}
-    _, streams, scopes, seqs = _columns(asked, 4)
-    rows = await con.fetch(sql["scope_events"], list(range(len(asked))), streams, scopes, seqs)
+    rows = await con.fetch(sql["scope_events"], list(range(len(asked))), *_columns(asked, 5)[1:])
     await _decode(con, sql, {(row["stream"], row["seq"]) for row in rows}, decoded)
     found: dict[UUID, list[Event]] = defaultdict(list)
     for row in rows:
-        key, _, scope, _ = asked[row["place"]]
+        key, _, scope, _, _ = asked[row["place"]]
         found[key].append(Event(row["stream"], row["seq"], decoded[row["stream"], row["seq"]], scope))
     return found
 
@@ -281,6 +323,7 @@ async def _adopt(con: Connection, sql: Queries, orders: Sequence[OrderRow]) -> N
         (o.order_key, o.exchange, o.account, o.order_id, o.symbol, o.unified_symbol, o.exchange_symbol) for o in orders
     ]
     if names:
+        await con.execute(sql["give_way_orders"], *_columns(names, 7))
         for table in ("orders", "trades"):
             await con.execute(sql[f"adopt_{table}"], *_columns(names, 7))
 
@@ -301,7 +344,14 @@ def _linked(row: OrderRow, link: asyncpg.Record) -> OrderRow:
 
 
 def _following(trade: TradeRow, order: OrderRow) -> TradeRow:
-    return msgspec.structs.replace(trade, position_id=order.position_id, signal_id=order.signal_id, symbol=order.symbol)
+    return msgspec.structs.replace(
+        trade,
+        position_id=order.position_id,
+        signal_id=order.signal_id,
+        symbol=order.symbol,
+        side=order.side,
+        purpose=order.purpose,
+    )
 
 
 def _json(rows: Iterable[OrderRow | TradeRow | FillRow]) -> str:
@@ -328,5 +378,7 @@ def _pure(doing: str) -> Iterator[None]:
     # what the reading of a record raises, the record would raise again: it belongs into quarantine, whatever it is
     try:
         yield
+    except MemoryError:
+        raise  # says nothing of the record
     except Exception as problem:
         raise InvalidRow(f"cannot {doing}: {type(problem).__name__}: {problem}") from problem

@@ -52,7 +52,7 @@ class Linker:
         """Link the orders of a batch that is stored, and recent ones. A failure is logged once, and made up later."""
         self._waiting.update(orders)
         began = time.monotonic()
-        if began < self._not_before:
+        if began < self._not_before and len(self._waiting) < _MOST:
             return
         try:
             await self._link(_AFTER_A_BATCH, groups)

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
+
 from audit_wrapper.journal import Entry
 from audit_wrapper.projection import Event, Projected, project
 from audit_wrapper.records import Record
@@ -50,6 +52,10 @@ class MemoryStore:
         self._taken[stream, entry.seq] = entry.hash
         self._marks[stream] = max(self._marks[stream], (entry.seq, entry.hash))
 
+    async def count_quarantined(self, stream: UUID) -> int:
+        """How many entries were set aside."""
+        return len(self.quarantined)
+
     async def relink(self) -> int:
         """There is no positions table here."""
         return 0
@@ -73,8 +79,10 @@ class MemoryStore:
                 touched.add(winner)
             scope = scope_of(record)
             if scope is not None:
+                late = any(event.stream == stream and event.seq > entry.seq for event in self._scoped[scope])
                 self._scoped[scope].append(Event(stream, entry.seq, record, ""))
-                touched |= {key for key, p in self._projected.items() if p.scope == scope and p.open}
+                # one that comes late may have closed what a later one is said to have closed
+                touched |= {key for key, p in self._projected.items() if p.scope == scope and (p.open or late)}
             self._project(touched)
             touched.clear()
             self._marks[stream] = max(self._marks[stream], (entry.seq, entry.hash))
@@ -83,7 +91,7 @@ class MemoryStore:
     def orders(self) -> list[OrderRow]:
         """The rows of monitoring.orders, oldest first."""
         rows = [p.order for p in self._projected.values() if p.order is not None]
-        return sorted(rows, key=lambda row: (row.created_at, row.order_key))
+        return sorted(map(self._pointing, rows), key=lambda row: (row.created_at, row.order_key))
 
     @property
     def trades(self) -> list[TradeRow]:
@@ -95,7 +103,11 @@ class MemoryStore:
     def fills(self) -> list[FillRow]:
         """The rows of audit.fills."""
         rows = [fill for p in self._projected.values() for fill in p.fills]
-        return sorted(rows, key=lambda row: (row.order_key, row.exchange_trade_id))
+        orders: dict[tuple[str | None, ...], set[UUID]] = defaultdict(set)
+        for row in rows:
+            orders[_same_fill(row)].add(row.order_key)
+        flagged = [msgspec.structs.replace(r, conflicts=r.conflicts or len(orders[_same_fill(r)]) > 1) for r in rows]
+        return sorted(flagged, key=lambda row: (row.order_key, row.exchange_trade_id))
 
     async def incomplete_orders(self, account: str) -> list[OrderRow]:
         """Orders that a reconciliation should ask about."""
@@ -106,9 +118,19 @@ class MemoryStore:
             if row.account == account and (row.status in waiting or row.fee_status == "pending")
         ]
 
+    def _pointing(self, row: OrderRow) -> OrderRow:
+        # what took its place may have become known as one with another order
+        replaced_by = self._index.current(row.replaced_by) if row.replaced_by is not None else None
+        return row if replaced_by == row.replaced_by else msgspec.structs.replace(row, replaced_by=replaced_by)
+
     def _project(self, keys: set[UUID]) -> None:
         for key in keys:
             events = self._events[key]
             first = project(key, events)
             scoped = self._scoped.get(first.scope, []) if first.scope is not None else []
             self._projected[key] = project(key, events, scoped) if scoped else first
+
+
+def _same_fill(row: FillRow) -> tuple[str | None, ...]:
+    # two orders cannot share an execution, save on two sides: a trade of the account with itself
+    return (row.exchange, row.account, row.symbol, row.exchange_trade_id, row.side)

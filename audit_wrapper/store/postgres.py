@@ -1,5 +1,6 @@
 """PostgresStore: the trail in PostgreSQL. One object, bound to the event loop that it is opened on."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from audit_wrapper import codec
-from audit_wrapper.errors import CodecError, InvalidRow, SettingsError
+from audit_wrapper.errors import CodecError, InvalidRow, SettingsError, StoreUnavailable
 from audit_wrapper.records import Record
 from audit_wrapper.store import deliver as delivering
 from audit_wrapper.store import reads, rebuild, repository, schema
@@ -21,6 +22,9 @@ from audit_wrapper.store.queries import load
 from audit_wrapper.store.reads import HistoryEvent, Rows
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_LEAST_IDLE_S = 10.0  # the pause between two statements of a transaction after which the server takes us for gone
+_REASON = 10_000  # characters of a reason that are kept
+_RETRIED_AT_ONCE = 100  # entries from quarantine held in memory
 _T = TypeVar("_T")
 
 
@@ -64,7 +68,9 @@ class PostgresStore:
         self._connections = Connections(dsn, statement_timeout_s)
         self._bot_schema = bot_schema
         self._timeout = f"{max(1, round(statement_timeout_s * 1000))}ms"
+        self._idle_timeout = f"{round(max(_LEAST_IDLE_S, statement_timeout_s) * 1000)}ms"
         self._sql = load(bot_schema, positions_table or "positions")
+        self._marks: dict[UUID, int] = {}  # how far each stream was seen to be
         self._linker = Linker(self._sql, self._transaction, bot_schema, positions_table)
 
     @staticmethod
@@ -102,7 +108,9 @@ class PostgresStore:
         """Number and hash of the last entry of the stream that is here; 0 and no bytes: none yet."""
         async with self._connections.use("read how far delivery is") as con:
             row = await con.fetchrow(self._sql["delivered"], stream)
-            return (0, b"") if row is None else (row["delivered_seq"], row["delivered_hash"])
+        seq, digest = (0, b"") if row is None else (row["delivered_seq"], row["delivered_hash"])
+        self._marks[stream] = seq
+        return seq, digest
 
     async def delivered_seq(self, stream: UUID) -> int:
         """Up to which entry the stream is here; 0: none yet."""
@@ -119,40 +127,90 @@ class PostgresStore:
         """Store a batch in one transaction. Harmless when repeated, wholly or in part.
 
         entries: of the journal, in order. records: what they hold, decoded, one for each. InvalidRow: some entry of
-        the batch cannot be stored; halve the batch to find it, then `quarantine` it.
+        the batch cannot be stored; halve the batch to find it, then `quarantine` it. StoreUnavailable, among others: the
+        database holds less of the stream than it did; ask `delivered_seq`, and go on from there.
         """
         if not entries:
             return
-        orders, groups = await self._write(
-            "deliver a batch", lambda con: delivering.deliver(con, self._sql, stream, entries, records)
-        )
+        orders, groups = await self._write("deliver a batch", lambda con: self._deliver(con, stream, entries, records))
+        self._marks[stream] = max(self._marks.get(stream, 0), entries[-1].seq)
         await self._linker.after_batch(orders, groups)
 
     async def quarantine(self, stream: UUID, entry: Entry, reason: str) -> None:
         """Keep an entry that cannot be stored, as it is, and let those behind it pass."""
         async with self._transaction("quarantine an entry") as con:
+            await self._check_mark(con, stream)
             words = reason.replace("\0", "\u2400").encode("utf-8", "backslashreplace").decode("utf-8")
-            await con.execute(self._sql["quarantine"], stream, entry.seq, entry.payload, entry.hash, words)
+            await con.execute(self._sql["quarantine"], stream, entry.seq, entry.payload, entry.hash, words[:_REASON])
             await con.execute(self._sql["advance_stream"], stream, entry.seq, entry.hash)
+        self._marks[stream] = max(self._marks.get(stream, 0), entry.seq)
+
+    async def count_quarantined(self, stream: UUID) -> int:
+        """How many entries of this journal are in quarantine and were not brought in since."""
+        async with self._connections.use("count what is in quarantine") as con:
+            return int(await con.fetchval(self._sql["count_quarantined"], stream))
 
     async def quarantined(self) -> list[Quarantined]:
-        """What is in quarantine and was not brought in since."""
-        async with self._connections.use("read the quarantine") as con:
-            return [Quarantined(*row) for row in await con.fetch(self._sql["quarantined"])]
+        """What is in quarantine and was not brought in since, of all journals."""
+        return [entry async for entry in self._in_quarantine()]
 
     async def retry_quarantined(self) -> int:
-        """Try once more to store what is in quarantine (after an upgrade, say). Returns how many went in."""
+        """Try once more to store what is in quarantine (after an upgrade, say). Returns how many went in.
+
+        Call it while the trail runs, if you like, and as often as you like. What is refused again stays, with the new
+        reason.
+        """
         done = 0
-        for entry in await self.quarantined():
+        async for entry in self._in_quarantine():
             try:
                 records = [codec.decode(entry.payload)]
-                async with self._transaction("deliver from quarantine") as con:
-                    await delivering.deliver(con, self._sql, entry.stream, [entry], records)
-                    await con.execute(self._sql["resolve_quarantine"], entry.stream, entry.seq)
-                done += 1
+                orders, groups = await self._write(
+                    "deliver from quarantine",
+                    lambda con, entry=entry, records=records: self._bring_in(con, entry, records),  # type: ignore[misc]
+                )
             except (InvalidRow, CodecError) as problem:
                 await self.quarantine(entry.stream, entry, str(problem))
+                continue
+            done += 1
+            await self._linker.after_batch(orders, groups)
         return done
+
+    async def _in_quarantine(self) -> AsyncIterator[Quarantined]:
+        after: tuple[UUID, int] = (UUID(int=0), 0)
+        while True:
+            async with self._connections.use("read the quarantine") as con:
+                rows = await con.fetch(self._sql["quarantined"], *after, _RETRIED_AT_ONCE)
+            for row in rows:
+                entry = Quarantined(*row)
+                after = (entry.stream, entry.seq)
+                yield entry
+            if len(rows) < _RETRIED_AT_ONCE:
+                return
+
+    async def _deliver(
+        self, con: Connection, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]
+    ) -> tuple[set[UUID], set[delivering.Group]]:
+        await self._check_mark(con, stream)
+        return await delivering.deliver(con, self._sql, stream, entries, records)
+
+    async def _check_mark(self, con: Connection, stream: UUID) -> None:
+        # A pool connects anew without a word, and who answers then may be a standby that had not received everything, or an
+        # older copy of the database. To go on from where we were would leave a gap.
+        seen = self._marks.get(stream)
+        if seen:
+            mark = await con.fetchval(self._sql["delivered"], stream) or 0
+            if mark < seen:
+                raise StoreUnavailable(
+                    f"the database holds entries of stream {stream} up to {mark} and held them up to {seen} before: a "
+                    "failover or a restored copy; delivery goes back to what it lacks"
+                )
+
+    async def _bring_in(
+        self, con: Connection, entry: Quarantined, records: Sequence[Record]
+    ) -> tuple[set[UUID], set[delivering.Group]]:
+        touched = await delivering.deliver(con, self._sql, entry.stream, [entry], records)
+        await con.execute(self._sql["resolve_quarantine"], entry.stream, entry.seq)
+        return touched
 
     async def relink(self) -> int:
         """Look in the bot's positions table for the position of every recent order that has none yet.
@@ -237,9 +295,18 @@ class PostgresStore:
 
     @asynccontextmanager
     async def _transaction(self, doing: str) -> AsyncIterator[Connection]:
-        async with self._connections.use(doing) as con, con.transaction():
-            await con.fetchrow(self._sql["begin"], self._timeout)
-            yield con
+        async with self._connections.use(doing) as con:
+            transaction = con.transaction()
+            await transaction.start()
+            try:
+                await con.fetchrow(self._sql["begin"], self._timeout, self._idle_timeout)
+                yield con
+            except (TimeoutError, asyncio.CancelledError, OSError):
+                raise  # `use` ends the connection; a rollback would wait for the same silence
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await transaction.commit()
 
     async def _write(self, doing: str, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         """Do work that may make new rows of the bot's tables; once more, where the bot took their ids itself."""

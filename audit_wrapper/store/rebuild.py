@@ -15,6 +15,7 @@ async def rebuild(con: Connection, sql: Queries) -> int:
     Who delivers meanwhile waits.
     """
     await lock(con, sql, [(row["exchange"], row["account"]) for row in await con.fetch(sql["every_group"])])
+    await con.execute(sql["hold_deliveries"])
     last = await con.fetchval(sql["last_stored_no"])
     await con.execute(sql["forget_everything_derived"])
     # first whose record is whose, in the order in which it was decided; then every order once

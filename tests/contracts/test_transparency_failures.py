@@ -249,8 +249,8 @@ def test_records_that_waited_are_written_once_and_in_order_by_many_threads(trail
 
     append, both = journal.append, threading.Barrier(2)
 
-    def slow(payload: bytes) -> int:
-        seq = append(payload)
+    def slow(payload: bytes, **how: bool) -> int:
+        seq = append(payload, **how)
         with contextlib.suppress(threading.BrokenBarrierError):
             both.wait(timeout=0.2)  # the other thread is in here as well, if nothing keeps it out
         return seq

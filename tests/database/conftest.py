@@ -1,9 +1,11 @@
 """A journal in memory, and the records of a small day of trading, for tests of the store."""
 
-import hashlib
+import functools
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -12,6 +14,7 @@ import pytest
 import uuid_utils
 
 from audit_wrapper import codec
+from audit_wrapper.journal import chain
 from audit_wrapper.records import (
     Action,
     Call,
@@ -24,6 +27,9 @@ from audit_wrapper.records import (
     Seam,
 )
 from audit_wrapper.store.postgres import PostgresStore
+
+if str(HERE := Path(__file__).resolve().parent) not in sys.path:
+    sys.path.insert(0, str(HERE))
 
 UNIFIED, EXCHANGE_SPELLING = "MNT/USDT:USDT", "MNTUSDT"
 
@@ -53,9 +59,9 @@ class FakeJournal:
         fields.setdefault("record_id", UUID(bytes=uuid_utils.uuid7().bytes))
         record = Record(version=codec.VERSION, kind=kind, action=action, **fields)
         payload = codec.encode(record)
-        before = self.entries[-1].hash if self.entries else self.stream.bytes
-        digest = hashlib.sha256(before + payload).digest()
-        self.entries.append(Entry(len(self.entries) + 1, payload, digest, codec.decode(payload)))
+        seq = len(self.entries) + 1
+        before = self.entries[-1].hash if self.entries else chain.genesis(self.stream)
+        self.entries.append(Entry(seq, payload, chain.link(before, seq, payload), codec.decode(payload)))
         return self.entries[-1]
 
     def market(self, symbol: str) -> Market:
@@ -187,26 +193,31 @@ async def connection(audit_dsn: str) -> AsyncIterator[asyncpg.Connection]:
     opened.terminate()
 
 
-@pytest.fixture
-def contents(connection: asyncpg.Connection) -> Callable[[], Awaitable[dict[str, list[dict[str, Any]]]]]:
+Contents = dict[str, list[dict[str, Any]]]
+
+
+async def contents_of(connection: asyncpg.Connection, *, ids: bool = True) -> Contents:
     """Everything that deliveries write, as plain values with every digit; what differs from run to run left out."""
 
     def value(given: Any) -> Any:
         return str(given) if isinstance(given, Decimal) else given
 
-    async def read(*, ids: bool = True) -> dict[str, list[dict[str, Any]]]:
-        tables = {
-            "monitoring.orders": "order_key, id",
-            "monitoring.trades": "order_key, id",
-            "audit.fills": "order_key, exchange_trade_id",
-            "audit.orders": "order_key",
-            "audit.order_events": "order_key, stream, seq, part",
-            "audit.order_aliases": "exchange, account, kind, value, symbol",
-        }
-        found = {}
-        for table, order in tables.items():
-            rows = await connection.fetch(f"SELECT * FROM {table} ORDER BY {order}")
-            found[table] = [{k: value(v) for k, v in row.items() if ids or k != "id"} for row in rows]
-        return found
+    tables = {
+        "monitoring.orders": "order_key, id",
+        "monitoring.trades": "order_key, id",
+        "audit.fills": "order_key, exchange_trade_id",
+        "audit.orders": "order_key",
+        "audit.order_events": "order_key, stream, seq, part",
+        "audit.order_aliases": "exchange, account, kind, value, symbol",
+    }
+    found = {}
+    for table, order in tables.items():
+        rows = await connection.fetch(f"SELECT * FROM {table} ORDER BY {order}")
+        found[table] = [{k: value(v) for k, v in row.items() if ids or k != "id"} for row in rows]
+    return found
 
-    return read
+
+@pytest.fixture
+def contents(connection: asyncpg.Connection) -> Callable[..., Awaitable[Contents]]:
+    """`contents_of` the database of the test."""
+    return functools.partial(contents_of, connection)

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from audit_wrapper import codec
-from audit_wrapper.errors import InvalidRow, StoreError, StoreUnavailable
+from audit_wrapper.errors import InvalidRow, StoreError, StoreUnavailable, StreamConflict
 from audit_wrapper.records import PositionLink
 from audit_wrapper.store.postgres import PostgresStore
 
@@ -74,8 +74,8 @@ async def test_events_are_kept_byte_for_byte(store, journal, connection):
     ]
     # the chain can be checked without us, in the database
     broken = await connection.fetchval(
-        "SELECT count(*) FROM (SELECT hash, sha256(lag(hash, 1, uuid_send(stream)) OVER (ORDER BY seq) "
-        "|| convert_to(body::text, 'UTF8')) AS made FROM audit.events) AS chain WHERE hash <> made"
+        "SELECT count(*) FROM (SELECT hash, sha256(lag(hash, 1, sha256(uuid_send(stream))) OVER (ORDER BY seq) "
+        "|| int8send(seq) || convert_to(body::text, 'UTF8')) AS made FROM audit.events) AS chain WHERE hash <> made"
     )
     assert broken == 0
     columns = await connection.fetchrow("SELECT * FROM audit.events WHERE seq = 2")
@@ -317,17 +317,27 @@ async def test_two_journals_that_claim_one_stream_are_found_out(store, new_journ
     one.order("1")
     other.order("2")
     await one.deliver(store)
-    with pytest.raises(InvalidRow, match="two journals claim the same place"):
+    with pytest.raises(StreamConflict, match="another copy of this journal"):
         await other.deliver(store)
     assert await connection.fetchval("SELECT count(*) FROM audit.events") == 2
 
 
-async def test_a_record_that_is_in_another_stream_too(store, new_journal):
+async def test_a_record_that_is_in_another_stream_too_is_there_once(store, new_journal, connection):
     one, other = new_journal(), new_journal()
     entry = one.intent()
     await one.deliver(store)
     other.entries.append(entry)
-    with pytest.raises(InvalidRow, match="the same record"):
+    await other.deliver(store)
+    assert await connection.fetchval("SELECT count(*) FROM audit.events") == 1
+    assert await store.delivered_seq(other.stream) == 1
+
+
+async def test_two_records_with_one_id(store, new_journal):
+    one, other = new_journal(), new_journal()
+    first = one.intent()
+    await one.deliver(store)
+    other.intent(side="sell", record_id=first.record.record_id)
+    with pytest.raises(InvalidRow, match="two records have one id"):
         await other.deliver(store)
 
 

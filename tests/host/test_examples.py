@@ -143,6 +143,20 @@ def test_instrument_classes() -> None:
     assert all("position 1 of signal 7" in row for row in rows)
 
 
+def test_retry_quarantine() -> None:
+    done = run(str(EXAMPLES / "retry_quarantine.py"))
+    assert (done.code, done.left) == (0, []), done.out + done.err
+    assert "delivered 6 of 6, 2 in quarantine:" in done.lines
+    assert [line for line in done.lines if "brought in" in line] == [
+        "0 brought in, 2 left in quarantine",
+        "2 brought in, 0 left in quarantine",
+    ]
+    assert [re.sub(r":.*", "", line) for line in done.lines if line.startswith("  entry")] == [
+        "  entry 3, tried 1 times", "  entry 4, tried 1 times", "  entry 3, tried 2 times", "  entry 4, tried 2 times"
+    ]  # fmt: skip
+    assert [float(line.split()[0]) for line in done.lines[-3:]] == [0.5, 2, 0.25]
+
+
 def test_a_users_own_tests() -> None:
     done = run(
         "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", str(EXAMPLES / "test_your_bot.py")

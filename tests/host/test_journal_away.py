@@ -30,7 +30,7 @@ class Disk:
         shutil.rmtree(self.folder)
         self.folder.write_text("in the way")
         with pytest.raises(JournalUnavailable):  # it has been noticed; an append looks every ten milliseconds only
-            trail._journal.tend()
+            trail._pipeline.journal.tend()
 
     def bring_back(self) -> None:
         self.folder.unlink(missing_ok=True)
@@ -131,12 +131,12 @@ async def test_the_refusal_reaches_a_bot_whose_exchange_layer_is_mocked() -> Non
 
     with memory_trail(**REFUSE) as trail:
         manager = trail.wrap(Manager())
-        trail._journal.fail("the disk is gone")  # type: ignore[attr-defined]
+        trail._pipeline.journal.fail("the disk is gone")  # type: ignore[attr-defined]
         with pytest.raises(EntryRefused):
             await manager.create_market_order("MNTUSDT", "buy", 10)
         assert manager.calls == 0
         assert await manager.cancel_order("1", "MNTUSDT")
-        trail._journal.fail(None)  # type: ignore[attr-defined]
+        trail._pipeline.journal.fail(None)  # type: ignore[attr-defined]
         assert await manager.cancel_order("2", "MNTUSDT")
         assert trail.status().waiting == 0
 

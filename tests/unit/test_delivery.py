@@ -68,6 +68,9 @@ class Store:
         self.marks[stream] = (entry.seq, entry.hash)
         self.hashes[stream, entry.seq] = entry.hash
 
+    async def count_quarantined(self, stream: UUID) -> int:
+        return len(self.set_aside)
+
     async def relink(self) -> int:
         return 0
 
@@ -229,3 +232,21 @@ async def test_what_retention_took_away_does_not_contradict(rig: Rig) -> None:
     await rig.delivered()
     assert rig.failures.counts == {}
     assert rig.store.marks[rig.journal.stream][0] == 12
+
+
+async def test_what_the_database_lost_and_the_journal_no_longer_has_is_said(rig: Rig) -> None:
+    rig.record(10)
+    rig.delivery.start()
+    await rig.delivered()
+    rig.delivery.stop(5)
+    journal, stream = rig.journal, rig.journal.stream
+    rig.store.marks[stream] = (4, journal._entries[3].hash)  # a standby took over that had received this much
+    rig.store.hashes = {place: digest for place, digest in rig.store.hashes.items() if place[1] <= 4}
+    journal._entries = journal._entries[6:]  # and retention has been here
+    settings = Settings.load({"delivery_pause_s": 0.01}, environ={})
+    rig.delivery = Delivery(journal, lambda: rig.store, settings, rig.failures)
+    rig.delivery.start()
+    await rig.delivered()
+    assert rig.failures.counts == {"records lost by the database": 1}
+    assert "none from 5 to 6" in (rig.failures.last or "")
+    assert {seq for _, seq in rig.store.hashes} == {1, 2, 3, 4, 7, 8, 9, 10}, "what is there is delivered again"

@@ -16,8 +16,8 @@ import pytest
 import audit_wrapper
 from audit_wrapper.rows import FillRow, OrderRow, TradeRow
 from audit_wrapper.settings import Settings
+from audit_wrapper.status import Status
 from audit_wrapper.store.postgres import PostgresStore
-from audit_wrapper.trail import Status
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])

@@ -530,3 +530,15 @@ def test_the_sentences_name_file_and_place(damaged: Damaged) -> None:
     assert re.search(
         r"entries 15 to 15 cannot be read: bytes \d+ to \d+ of .*segment-0{18}11\.journal", finding.sentence
     )
+
+
+def test_the_first_line_of_a_file_cut_short_leaves_no_gap(tmp_path: Path) -> None:
+    with closing(FileJournal.open(tmp_path)):
+        (segment,) = layout.segment_paths(tmp_path)
+        with open(segment, "ab") as file:
+            file.write(b"1 abcdef")  # what a kill left of the very first append
+    with closing(FileJournal.open(tmp_path)) as journal:
+        assert journal.append(b"x") == 1
+        assert [entry.seq for entry in journal.read(0, 10)] == [1]
+        assert {finding.what for finding in journal.damage} == {What.TORN_TAIL}
+    assert list(verify(tmp_path)) == []

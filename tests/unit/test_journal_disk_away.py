@@ -344,7 +344,7 @@ def test_no_file_is_left_that_was_begun_in_vain(account: Account, monkeypatch: p
     if fails == "open to append":
         monkeypatch.setattr(layout, "open_to_append", _error(errno.EMFILE))
     else:
-        monkeypatch.setattr("audit_wrapper.journal.segment.open", _error(errno.EMFILE), raising=False)
+        monkeypatch.setattr("audit_wrapper.journal.segment.Reader", _error(errno.EMFILE))
     for _ in range(30):
         account.ask()
     assert len(layout.segment_paths(account.journal.folder)) == 1

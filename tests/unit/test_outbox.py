@@ -9,7 +9,6 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from audit_wrapper import codec, outbox
-from audit_wrapper.errors import JournalNotForced
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import MemoryJournal
 from audit_wrapper.outbox import Outbox
@@ -85,20 +84,6 @@ def test_memory_is_bounded_and_what_was_lost_is_a_record(
     assert len(desk.kept) == 6, "the gap is said once"
 
 
-def test_what_is_written_but_not_forced_to_disk_is_there_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    append = desk.journal.append
-
-    def not_forced(payload: bytes) -> int:
-        append(payload)
-        raise JournalNotForced("the disk refuses")
-
-    monkeypatch.setattr(desk.journal, "append", not_forced)
-    desk.put("1", "2")
-    assert desk.kept == ["1", "2"]
-    assert desk.outbox.waiting == 0
-    assert desk.failures.counts == {"forcing the journal to disk": 2}
-
-
 def test_a_signal_handler_may_trade_in_the_middle_of_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     append = desk.journal.append
     desk.journal.fail("the disk is full")
@@ -106,10 +91,10 @@ def test_a_signal_handler_may_trade_in_the_middle_of_it(desk: Desk, monkeypatch:
     desk.journal.fail(None)
     nested = iter(["from the handler"])
 
-    def interrupted(payload: bytes) -> int:
+    def interrupted(payload: bytes, **how: bool) -> int:
         for reason in nested:
             desk.put(reason)
-        return append(payload)
+        return append(payload, **how)
 
     monkeypatch.setattr(desk.journal, "append", interrupted)
     before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for itself"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from audit_wrapper.records import Action, RecordKind, Seam
 from audit_wrapper.testing import MemoryTrail, memory_trail
@@ -243,16 +244,7 @@ def test_threads_keep_their_stories_apart(trail: MemoryTrail) -> None:
 
 
 def test_a_full_memory_is_counted(trail: MemoryTrail, monkeypatch: pytest.MonkeyPatch) -> None:
-    import audit_wrapper
-
-    limited = False
-    for name in ("outbox", "recorder"):
-        module = __import__(f"audit_wrapper.{name}", fromlist=["x"])
-        for limit in ("_WAITING_LIMIT", "_LIMIT"):
-            if hasattr(module, limit) and not limited:
-                monkeypatch.setattr(module, limit, 3)
-                limited = True
-    assert limited, audit_wrapper
+    monkeypatch.setattr("audit_wrapper.outbox._WAITING_LIMIT", 3)
 
     class Sync:
         name = "binance"
@@ -271,4 +263,42 @@ def test_a_full_memory_is_counted(trail: MemoryTrail, monkeypatch: pytest.Monkey
     trail._memory_journal.fail(None)
     proxy.create_market_order("MNTUSDT", "buy", 1)
     assert trail.status().waiting == 0
-    assert len(trail.records) == 5
+    kinds = [record.kind for record in trail.records]
+    assert (len(kinds), kinds[3]) == (6, RecordKind.GAP), "where five were lost, a record says so"
+
+
+@pytest.mark.parametrize("seam", ["method", "request"])
+async def test_ctrl_c_while_a_call_is_recorded_leaves_nothing_behind(
+    trail: MemoryTrail, mocker: MockerFixture, seam: str
+) -> None:
+    recorder = trail._recorder
+    if seam == "method":
+
+        class Sync:
+            name = "binance"
+
+            def create_market_order(self, symbol: str, side: str, amount: float) -> Any:
+                return ORDER
+
+        call = trail.wrap(Sync()).create_market_order
+    else:
+
+        def call(*order: object) -> Any:
+            subject = mocker.Mock(exchange="binance", transport=True, target="binance")
+            subject.market.return_value = None
+            return recorder.begin_request(subject, "private", "POST", "order", {})
+
+    interrupted = mocker.patch.object(recorder, "_enter", side_effect=_then_ctrl_c(recorder._enter))
+    with pytest.raises(KeyboardInterrupt):
+        call("MNTUSDT", "buy", 1)
+    mocker.stop(interrupted)
+    assert recorder._frame.get() is None
+    assert recorder.under_way == 0
+
+
+def _then_ctrl_c(enter: Any) -> Any:
+    def entered(frame: Any) -> None:
+        enter(frame)
+        raise KeyboardInterrupt
+
+    return entered

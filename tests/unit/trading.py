@@ -26,17 +26,14 @@ class Trading:
 
     def add(self, kind: RecordKind, action: Action, **fields: Any) -> Record:
         moment = START + timedelta(milliseconds=len(self.records))
-        record = Record(
-            version=codec.VERSION,
-            record_id=uuid7(),
-            kind=kind,
-            action=action,
-            exchange=fields.pop("exchange", "binance"),
-            market=MARKET,
-            called_at=moment,
-            answered_at=moment if kind is not RecordKind.INTENT else None,
-            **fields,
-        )
+        usual: dict[str, Any] = {
+            "record_id": uuid7(),
+            "exchange": "binance",
+            "market": MARKET,
+            "called_at": moment,
+            "answered_at": moment if kind is not RecordKind.INTENT else None,
+        }
+        record = Record(version=codec.VERSION, kind=kind, action=action, **{**usual, **fields})
         # as everyone else will read it
         record = codec.decode(codec.encode(record))
         self.records.append(record)

@@ -1,7 +1,8 @@
 -- The way of a batch into the database: events, identity, rows, mark. All in one transaction.
 
 -- name: begin
-SELECT set_config('statement_timeout', $1, true);
+-- The second: a client that was cut off without a word must not keep the locks for as long as TCP believes in it.
+SELECT set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true);
 
 -- name: take_locks
 -- Always in the order of their numbers, so that two deliverers cannot wait for each other.
@@ -36,12 +37,14 @@ ON CONFLICT DO NOTHING
 RETURNING seq;
 
 -- name: stored_otherwise
--- Of entries that were there before: those that are not what is stored. $1: stream, $2: seq, $3: record_id, $4: hash
-SELECT entry.seq, e.stream, e.seq AS stored_seq, e.record_id
-FROM unnest($2::bigint[], $3::uuid[], $4::bytea[]) AS entry(seq, record_id, hash)
+-- Of entries that were there before: those whose number, or whose record's id, has something else. A record that is stored in
+-- another place just as it is, is no more than there twice. $1: stream, $2: seq, $3: record_id, $4: hash, $5: body
+SELECT entry.seq, e.stream, e.seq AS stored_seq, e.record_id, (e.stream, e.seq) = ($1, entry.seq) AS same_place
+FROM unnest($2::bigint[], $3::uuid[], $4::bytea[], $5::text[]) AS entry(seq, record_id, hash, body)
 JOIN audit.events e ON e.stream = $1 AND e.seq = entry.seq OR e.record_id = entry.record_id
-WHERE (e.stream, e.seq, e.record_id, e.hash) IS DISTINCT FROM ($1, entry.seq, entry.record_id, entry.hash)
-ORDER BY entry.seq;
+WHERE CASE WHEN (e.stream, e.seq) = ($1, entry.seq) THEN (e.record_id, e.hash) <> (entry.record_id, entry.hash)
+           ELSE e.body::text <> entry.body END
+ORDER BY same_place DESC, entry.seq;
 
 -- name: find_aliases
 -- Whatever the spelling of the symbol: which of them is meant is decided by routing.Index.
@@ -82,6 +85,11 @@ FROM (SELECT DISTINCT ON (m.winner) m.winner, l.id
       ORDER BY m.winner, l.id) AS chosen
 WHERE t.id = chosen.id AND t.order_key = ANY($1);
 
+-- name: merge_replaced_by
+-- No index leads there, so it is asked only where it can be.
+UPDATE "monitoring"."orders" o SET replaced_by = m.winner
+FROM unnest($1::uuid[], $2::uuid[]) AS m(loser, winner) WHERE o.replaced_by = m.loser;
+
 -- name: forget_events
 DELETE FROM audit.order_events WHERE order_key = ANY($1);
 
@@ -105,18 +113,27 @@ ON CONFLICT DO NOTHING;
 -- name: open_orders_in_scopes
 SELECT order_key FROM audit.orders WHERE open AND scope = ANY($1);
 
+-- name: late_scopes
+-- Of records with a scope: the scopes of those that came after a later one. $1: stream, $2: seq, $3: scope
+SELECT DISTINCT q.scope FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS q(stream, seq, scope)
+WHERE EXISTS (SELECT FROM audit.events e
+              WHERE e.stream = q.stream AND e.scope = q.scope AND e.seq > q.seq AND e.seq <> ALL ($2));
+
+-- name: orders_in_scopes
+SELECT order_key FROM audit.orders WHERE scope = ANY($1);
+
 -- name: events_of_orders
 SELECT order_key, stream, seq, part FROM audit.order_events WHERE order_key = ANY($1) ORDER BY order_key, stream, seq, part;
 
 -- name: scope_events
--- What hit the scope of each order after it began, in the journals that know the order. The first fifty suffice: an
--- order that is not done after fifty cancel-alls was not meant by them.
-SELECT q.place, s.stream, s.seq
-FROM unnest($1::int[], $2::uuid[], $3::text[], $4::bigint[]) AS q(place, stream, scope, after_seq)
-CROSS JOIN LATERAL (SELECT e.stream, e.seq FROM audit.events e
-                    WHERE e.stream = q.stream AND e.scope = q.scope AND e.seq > q.after_seq
-                    ORDER BY e.seq LIMIT 50) AS s
-ORDER BY q.place, s.seq;
+-- What hit the scope of each order after it began, in the journals that know the order. Stops that are set on the
+-- position concern only what is attached to it.
+SELECT q.place, e.stream, e.seq
+FROM unnest($1::int[], $2::uuid[], $3::text[], $4::bigint[], $5::boolean[])
+     AS q(place, stream, scope, after_seq, attached)
+JOIN audit.events e ON e.stream = q.stream AND e.scope = q.scope AND e.seq > q.after_seq
+WHERE q.attached OR e.action <> 'set_stops'
+ORDER BY q.place, e.stream, e.seq;
 
 -- name: bodies
 SELECT e.stream, e.seq, e.body::text AS body
@@ -131,6 +148,17 @@ FROM "monitoring"."orders" WHERE order_key = ANY($1) AND position_id IS NOT NULL
 INSERT INTO audit.orders (order_key, scope, open)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::boolean[])
 ON CONFLICT (order_key) DO UPDATE SET scope = excluded.scope, open = excluded.open;
+
+-- name: give_way_orders
+-- A row of ours that was made before the exchange's id was known gives way to the one that the bot made in the meantime,
+-- whose serial id the bot holds.
+DELETE FROM "monitoring"."orders" ours
+USING unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+      AS n(order_key, exchange, account, order_id, symbol, unified_symbol, exchange_symbol)
+WHERE ours.order_key = n.order_key AND ours.order_id IS NULL
+  AND EXISTS (SELECT FROM "monitoring"."orders" b
+              WHERE b.exchange = n.exchange AND b.symbol IN (n.symbol, n.unified_symbol, n.exchange_symbol)
+                AND b.order_id = n.order_id AND b.order_key IS NULL AND b.account = n.account);
 
 -- name: adopt_orders
 -- A row that the bot wrote through create_order() (it has an account, the bot's own INSERTs have none) becomes the
@@ -207,6 +235,12 @@ FROM json_populate_recordset(NULL::"monitoring"."trades", $1::json) AS n
 WHERE NOT EXISTS (SELECT FROM "monitoring"."trades" t WHERE t.order_key = n.order_key)
 ORDER BY n.executed_at, n.order_key;
 
+-- name: orders_sharing_fills
+-- Other orders with a flagged fill that one of these orders has too.
+SELECT DISTINCT other.order_key
+FROM audit.fills mine JOIN audit.fills other USING (exchange_trade_id)
+WHERE mine.order_key = ANY($1) AND mine.conflicts AND other.conflicts AND other.order_key <> ALL($1);
+
 -- name: insert_fills
 INSERT INTO audit.fills
 SELECT n.* FROM json_populate_recordset(NULL::audit.fills, $1::json) AS n;
@@ -227,8 +261,12 @@ INSERT INTO audit.quarantine AS q (stream, seq, payload, hash, reason) VALUES ($
 ON CONFLICT (stream, seq) DO UPDATE SET retries = q.retries + 1, retried_at = now(), reason = excluded.reason;
 
 -- name: quarantined
+-- A page of it, after the place $1, $2.
 SELECT stream, seq, payload, hash, reason, quarantined_at, retries, retried_at
-FROM audit.quarantine WHERE resolved_at IS NULL ORDER BY stream, seq;
+FROM audit.quarantine WHERE resolved_at IS NULL AND (stream, seq) > ($1, $2::bigint) ORDER BY stream, seq LIMIT $3;
+
+-- name: count_quarantined
+SELECT count(*) FROM audit.quarantine WHERE stream = $1 AND resolved_at IS NULL;
 
 -- name: resolve_quarantine
 UPDATE audit.quarantine SET resolved_at = now(), retried_at = now(), retries = retries + 1

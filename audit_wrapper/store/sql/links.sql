@@ -8,14 +8,18 @@
 -- name: unlinked_groups
 SELECT DISTINCT coalesce(exchange, '') AS exchange, account
 FROM "monitoring"."orders"
-WHERE order_key IS NOT NULL AND position_id IS NULL AND (created_at > $1 OR order_key = ANY($2));
+WHERE order_key IS NOT NULL
+  AND (position_id IS NULL AND (created_at > $1 OR order_key = ANY($2))
+       OR link_how = 'positions_table:open_interval' AND order_key = ANY($2));
 
 -- name: link_by_order_id
+-- Also of orders of the batch that were linked by their time before their id was known.
 WITH unlinked AS MATERIALIZED (
     SELECT o.id, o.exchange, o.order_id, o.symbol, o.unified_symbol, o.exchange_symbol
     FROM "monitoring"."orders" o
-    WHERE o.order_key IS NOT NULL AND o.position_id IS NULL AND o.order_id IS NOT NULL
-      AND (o.created_at > $3 OR o.order_key = ANY($4))
+    WHERE o.order_key IS NOT NULL AND o.order_id IS NOT NULL
+      AND (o.position_id IS NULL AND (o.created_at > $3 OR o.order_key = ANY($4))
+           OR o.link_how = 'positions_table:open_interval' AND o.order_key = ANY($4))
       AND (coalesce(o.exchange, ''), o.account) IN (SELECT * FROM unnest($1::text[], $2::text[]))
     ORDER BY o.created_at DESC LIMIT $5
 ), found AS (
@@ -29,8 +33,10 @@ WITH unlinked AS MATERIALIZED (
 )
 UPDATE "monitoring"."orders" o
 SET position_id = found.position_id, symbol = found.symbol, link_how = 'positions_table:order_id',
-    signal_id = coalesce(o.signal_id, CASE WHEN found.signal_id ~ '^-?\d{1,9}$' THEN found.signal_id::int END),
-    purpose = coalesce(o.purpose, 'entry')
+    -- what a link by time has said of it does not count any more
+    signal_id = coalesce(CASE WHEN o.position_id IS NULL THEN o.signal_id END,
+                         CASE WHEN found.signal_id ~ '^-?\d{1,9}$' THEN found.signal_id::int END),
+    purpose = coalesce(CASE WHEN o.position_id IS NULL THEN o.purpose END, 'entry')
 FROM found WHERE o.id = found.id
 RETURNING o.order_key;
 

@@ -28,4 +28,9 @@ DELETE FROM "monitoring"."orders" o
 WHERE o.order_key IS NOT NULL AND NOT EXISTS (SELECT FROM audit.orders a WHERE a.order_key = o.order_key);
 
 -- name: every_group
-SELECT DISTINCT exchange, account FROM audit.order_aliases;
+SELECT coalesce(exchange, '') AS exchange, account FROM audit.events
+UNION SELECT exchange, account FROM audit.order_aliases;
+
+-- name: hold_deliveries
+-- Also those of exchanges and accounts that are met for the first time. Taken after the advisory locks, as they do.
+LOCK TABLE audit.events IN SHARE ROW EXCLUSIVE MODE;

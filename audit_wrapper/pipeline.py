@@ -1,0 +1,169 @@
+"""From the journal to the database: the parts that carry what was recorded, begun, tended, ended, and made anew in a fork."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from audit_wrapper.database import Database
+from audit_wrapper.delivery import Delivery
+from audit_wrapper.failures import Failures
+from audit_wrapper.forks import Adoption, SideJournal
+from audit_wrapper.journal import FileJournal, Journal, What
+from audit_wrapper.recorder import Recorder
+from audit_wrapper.settings import Settings
+from audit_wrapper.status import FlushReport
+
+logger = logging.getLogger("audit_wrapper")
+
+_NOTHING_MISSING = (What.DELETED, What.DIVERGED)  # what was deleted is still open, what diverged is delivered apart
+
+
+class Pipeline:
+    """The journal of one trail in one process, its delivery, and the delivery of what forked children left."""
+
+    def __init__(
+        self, settings: Settings, journal: Journal, database: Database, recorder: Recorder, failures: Failures
+    ) -> None:
+        self.journal = journal
+        self.database = database
+        self._settings = settings
+        self._recorder = recorder
+        self._failures = failures
+        self.delivery = self._delivery_of(journal, self._tend)
+        self._adoption: Adoption | None = None
+        self._damage_told = 0
+
+    @classmethod
+    def in_child(cls, settings: Settings, recorder: Recorder, failures: Failures, begun: Callable[[], None]) -> Self:
+        """For a forked child: it begins with the first record, and then `begun` is called."""
+        journal = SideJournal(settings.journal, "fork", lambda folder: open_journal(settings, folder), begun)
+        recorder.begin_anew(journal)
+        return cls(settings, journal, Database(settings), recorder, failures)
+
+    def start(self) -> None:
+        """Deliver, and deliver what forked children left that are gone."""
+        self.delivery.start()
+        try:
+            adoption = Adoption(self._settings.journal, self._open_beside, self._delivery_of, self._failures)
+            adoption.start()
+            self._adoption = adoption
+        except Exception as problem:  # it stays for the next run
+            self._failures.note("delivering what a forked process left", problem)
+
+    async def flush(self, timeout_s: float) -> FlushReport:
+        """As `AuditTrail.flush`."""
+        self._recorder.retry()
+        waiting = self._recorder.waiting
+        reached = await finished(self.delivery.reached(self.journal.durable_seq), timeout_s)
+        return FlushReport(complete=True) if reached and not waiting else self.left_over()
+
+    def left_over(self) -> FlushReport:
+        """What is not in the database at this moment."""
+        left = max(0, self.journal.durable_seq - self.delivery.delivered_seq)
+        waiting = self._recorder.waiting
+        if left == waiting == 0:
+            return FlushReport(complete=True)
+        problem = self.delivery.problem if left else self._failures.last
+        return FlushReport(False, left, waiting, problem=str(problem) if problem else self.delivery.state)
+
+    def stop(self, timeout_s: float, unless: Callable[[], bool]) -> None:
+        """Deliver what is there, for `timeout_s` at the most, and no longer than until `unless`."""
+        until = time.monotonic() + timeout_s
+        self._recorder.retry()
+        self.delivery.stop(timeout_s, unless)
+        if self._adoption is not None:
+            self._adoption.stop(max(0.0, until - time.monotonic()))
+
+    def disown(self) -> None:
+        """In a forked child, where this is the parent's."""
+        self.delivery.disown()
+        if self._adoption is not None:
+            self._adoption.disown()
+
+    def close(self) -> FlushReport:
+        """Say what is left, and let go of everything. What is recorded later goes into a journal beside this one."""
+        # An answer that comes only now is kept as well.
+        self._recorder.use_journal(SideJournal(self._settings.journal, "late", self._open_beside))
+        left = self.left_over()
+        if left.unwritten:
+            logger.error(
+                "audit trail: %d records are LOST: the journal in %s could not be written (%s)",
+                left.unwritten,
+                self._settings.journal,
+                self._failures.last,
+            )
+        if left.undelivered:
+            logger.warning(
+                "audit trail: %d records are not in the database yet (%s); they are safe in %s and go there next time",
+                left.undelivered,
+                left.problem,
+                self._settings.journal,
+            )
+        if left and isinstance(self.journal, SideJournal):
+            self.journal.discard()
+        self.journal.close()
+        self.database.stop()
+        return left
+
+    def _tend(self) -> None:
+        """On the delivery's thread, about twice a second."""
+        self._recorder.retry()
+        found = self.journal.damage
+        for finding in found[self._damage_told :]:
+            self._damage_told += 1
+            if finding.what is What.TORN_TAIL:
+                continue  # no call had been told that it was written
+            self._failures.note("journal damaged", finding.sentence)
+            if finding.what not in _NOTHING_MISSING:
+                self._recorder.missing(finding.sentence)
+        self.journal.tend()
+
+    def _delivery_of(self, journal: Journal, tend: Callable[[], None] | None = None) -> Delivery:
+        return Delivery(journal, self.database.store, self._settings, self._failures, tend)
+
+    def _open_beside(self, folder: Path) -> Journal:
+        return open_journal(self._settings, folder)
+
+
+def open_journal(settings: Settings, folder: Path) -> Journal:
+    """The journal in `folder`, as the settings want it."""
+    return FileJournal.open(
+        folder,
+        durability=settings.durability,
+        keep_delivered_s=settings.keep_delivered_days * 86_400,
+        keep_delivered_bytes=settings.keep_delivered_mb * 1_000_000,
+    )
+
+
+async def finished(future: concurrent.futures.Future[Any], timeout_s: float | None) -> bool:
+    """Wait for what a thread does; True if it has done it.
+
+    asyncio's own ways leave a word behind when the loop is closed before the thread ends: `wrap_future` a trace,
+    `wait_for` (before Python 3.12) a task that was destroyed.
+    """
+    loop = asyncio.get_running_loop()
+    waiting = loop.create_future()
+
+    def end() -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    def wake(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed
+            loop.call_soon_threadsafe(end)
+
+    timer = loop.call_later(timeout_s, end) if timeout_s is not None else None
+    try:
+        future.add_done_callback(wake)
+        await waiting
+    finally:
+        if timer is not None:
+            timer.cancel()
+    return future.done()
