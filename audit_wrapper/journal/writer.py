@@ -103,8 +103,6 @@ class Writer:
             try:
                 end = self._append(payload)
             except OSError as problem:
-                with suppress(OSError):
-                    self._settle()
                 self._full_at = min(self._full_at, _TRIED_BYTES)  # another file may go where this one does not
                 raise self._unavailable(problem) from problem
         if force and self._power:

@@ -363,6 +363,14 @@ def test_a_number_with_a_flipped_bit_behind_a_gap_does_not_hide_what_follows(dam
     assert {(finding.what, finding.seq) for finding in journal.damage} == {(UNREADABLE, 13), (MISMATCH, 14)}
 
 
+def test_nor_does_one_at_the_end_of_a_file(damaged: Damaged) -> None:
+    damaged.put(19, 2, b"xx")
+    damaged.put(20, 0, b"90")
+    with closing(FileJournal.open(damaged.folder)) as journal:
+        assert [entry.seq for entry in read_all(journal)] == [seq for seq in range(1, 31) if seq not in (19, 20)]
+    assert {(finding.what, finding.seq) for finding in journal.damage} == {(UNREADABLE, 19)}
+
+
 def test_what_was_said_of_lost_entries_is_not_believed_of_new_ones(damaged: Damaged) -> None:
     """Else retention would take away what has never been delivered."""
     say_delivered(damaged, 30)
