@@ -135,7 +135,7 @@ def test_what_is_delivered_is_kept_up_to_a_size(tmp_path: Path) -> None:
     assert list(verify(tmp_path)) == []
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 30), st.booleans()), min_size=1, max_size=12),
     keep=st.sampled_from([0, 1_000, 4_000]),

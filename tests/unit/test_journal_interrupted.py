@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -212,6 +212,22 @@ def test_wherever_it_comes_in(memory: Path, situation: str, kind: str) -> None:
         if not at.where:
             break
     assert number > 8, "it does come in"
+
+
+def test_a_file_that_ctrl_c_kept_from_being_noted_is_read_when_others_have_followed(memory: Path) -> None:
+    number, at = 0, AtPlace(0, _break_off)
+    while at.where or not number:
+        number += 1
+        trade = Trade(memory / str(number), segment_bytes=1)
+        at = AtPlace(number, _break_off)
+        with suppress(KeyboardInterrupt), at:
+            trade.append(b"interrupted")
+        trade.append(b"one more")
+        trade.append(b"and another")
+        entries = {entry.seq: entry.payload for entry in read_all(trade.journal)}
+        assert entries.items() >= trade.kept.items(), at.where
+        trade.journal.close()
+        shutil.rmtree(trade.journal.folder)
 
 
 @pytest.fixture
