@@ -16,7 +16,7 @@ import pytest
 from simulated_exchange import RemoteExchange
 
 from audit_wrapper import AuditTrail
-from audit_wrapper.journal import verify
+from audit_wrapper.journal import What, verify
 
 BOT = Path(__file__).with_name("bot_process.py")
 
@@ -50,7 +50,10 @@ async def _rows_after_restart(dsn: str, journal: Path) -> list[asyncpg.Record]:
     async with AuditTrail.open(dsn, journal=journal, ask_exchange="off") as trail:
         flushed = await trail.flush(timeout_s=30)
         assert flushed, flushed
-    assert list(verify(journal)) == [], "the hash chain is whole"
+    wrong = [
+        finding for finding in verify(journal) if finding.what is not What.TORN_TAIL
+    ]  # a kill may leave half a line
+    assert wrong == [], "the hash chain is whole"
     connection = await asyncpg.connect(dsn)
     try:
         return await connection.fetch("SELECT * FROM monitoring.orders ORDER BY created_at, id")
