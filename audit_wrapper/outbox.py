@@ -94,9 +94,12 @@ class Outbox:
                 self._lost, self._lost_since = self._lost - lost, None
 
     def _append(self, payload: bytes) -> bool:
+        journal = self._journal
         try:
-            self._journal.append(payload, force=False)  # see `forcing`
+            journal.append(payload, force=False)  # see `forcing`
         except Exception as problem:  # whatever the journal's trouble is, the record waits
+            if self._journal is not journal:
+                return self._append(payload)  # the trail was closed in the middle of this, and there is another now
             self._failures.note("writing the journal", problem)
             return False
         return True

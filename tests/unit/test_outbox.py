@@ -105,3 +105,21 @@ def test_a_signal_handler_may_trade_in_the_middle_of_it(desk: Desk, monkeypatch:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
     assert desk.kept == ["1", "from the handler"]
+
+
+def test_a_journal_closed_in_the_middle_of_a_write_is_followed_by_the_next_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the record would wait for one more, and at the interpreter's exit there is none."""
+    following, append = MemoryJournal(), desk.journal.append
+
+    def closed_meanwhile(payload: bytes, **how: bool) -> int:
+        desk.outbox.use_journal(following)
+        desk.journal.close()
+        return append(payload, **how)
+
+    monkeypatch.setattr(desk.journal, "append", closed_meanwhile)
+    desk.put("1")
+    assert [codec.decode(entry.payload).reason for entry in following.read(0, 10)] == ["1"]
+    assert desk.outbox.waiting == 0
+    assert desk.failures.counts == {}
