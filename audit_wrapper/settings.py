@@ -37,8 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ask_exchange: after an answer that leaves something open (an id without a fill, a fill without a fee), ask the
         exchange through the bot's own client, off the order path. "off": only when `reconcile()` is called.
     ask_after_s: how long after such an answer. ask_per_minute: how many requests a minute per exchange at the most.
-    durability: "process": a record survives the death of the process. "power": it survives the loss of power too; each
-        append then waits for the disk.
+    durability: "process": a record survives the death of the process. "power": it survives the loss of power too; a
+        request then waits until the disk itself has its intent.
     entries_without_journal: while the journal cannot be written, "allow" entries (records wait in memory), or "refuse"
         them with EntryRefused. Orders that reduce a position, stops, take-profits and cancels always go through.
     keep_delivered_days: how long journal files stay once all of them is delivered. keep_delivered_mb: how many megabytes
