@@ -310,9 +310,7 @@ class Delivery:
             self._relink_asked = False
             try:
                 await store.relink()
-            except (
-                SchemaError
-            ) as problem:  # the bot's own table is of a shape that cannot be read: a row without a link
+            except SchemaError as problem:  # the bot's own table cannot be read: a row without a link
                 self._failures.note("linking to positions", problem)
         await self._count(store)
         self._release()

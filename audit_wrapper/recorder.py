@@ -25,12 +25,11 @@ from audit_wrapper import calls, codec, routing, scopes
 from audit_wrapper.entries import is_entry
 from audit_wrapper.errors import EntryRefused
 from audit_wrapper.exchanges import adapter_for
-from audit_wrapper.exchanges.outcomes import failure_of, judge, judge_answer
+from audit_wrapper.exchanges.outcomes import failure_of
 from audit_wrapper.failures import Failures
 from audit_wrapper.forcing import Forcing
 from audit_wrapper.frames import Attempt, Frame, Subject, now
 from audit_wrapper.journal import Journal
-from audit_wrapper.observe import NeverRan
 from audit_wrapper.outbox import Outbox
 from audit_wrapper.reading import asked
 from audit_wrapper.records import (
@@ -46,7 +45,7 @@ from audit_wrapper.records import (
     Seam,
 )
 from audit_wrapper.snapshot import named, snapshot, without_secrets
-from audit_wrapper.verdict import verdict
+from audit_wrapper.verdict import outcome, verdict
 
 _READ = calls.CallRow("read", Action.OTHER)
 _SILENT = frozenset({Action.OTHER, Action.POSITION})
@@ -130,16 +129,9 @@ class Recorder:
             if not sees_all and not frame.muted and row.action not in _SILENT:
                 frame.intent = self._intent(frame, frame.call, 0, None)
             return frame
-        except EntryRefused:
-            self._abandon(frame)
-            raise
-        except Exception as problem:  # a bug of ours is counted, and the trade goes on
-            self._failures.note("recording a call", problem)
-            self._abandon(frame)
+        except BaseException as problem:
+            self._broken_off("recording a call", frame, problem)
             return None
-        except BaseException:  # Ctrl-C: the call is not made, and what comes after it is not within it
-            self._abandon(frame)
-            raise
 
     def begin_request(self, subject: Subject, api: str, method: str, path: str, params: Any) -> Frame | None:
         """A client's `request` begins, if it is one that can change something."""
@@ -168,13 +160,9 @@ class Recorder:
                 )
             self._enter(frame)
             return frame
-        except Exception as problem:  # as in begin
-            self._failures.note("recording a request", problem)
-            self._abandon(frame)
+        except BaseException as problem:
+            self._broken_off("recording a request", frame, problem)
             return None
-        except BaseException:  # as in begin
-            self._abandon(frame)
-            raise
 
     def leave(self, frame: Frame | None) -> None:
         """The context goes on without the frame (a coroutine that is not awaited yet)."""
@@ -221,12 +209,8 @@ class Recorder:
             attempt = Attempt(self._intent(frame, call, frame.attempts, request), frame if direct else None)
             frame.pending.append(attempt)
             return attempt
-        except EntryRefused:
-            if direct:
-                self._abandon(frame)
-            raise
-        except Exception as problem:  # as in begin
-            self._failures.note("recording a request", problem)
+        except BaseException as problem:
+            self._broken_off("recording a request", frame if direct else None, problem)
             return None
 
     def answer(self, status: Any, text: Any) -> None:
@@ -238,7 +222,7 @@ class Recorder:
                     http_status=status if isinstance(status, int) else None,
                     text=text if isinstance(text, str) else None,
                 )
-        except Exception as problem:  # as in begin
+        except Exception as problem:  # a bug of ours is counted, and the trade goes on
             self._failures.note("recording an answer", problem)
 
     def attempt_returned(self, attempt: Attempt | None, result: Any) -> None:
@@ -255,7 +239,7 @@ class Recorder:
             if frame is not None and attempt in frame.pending:
                 frame.pending.remove(attempt)
                 self._settle(frame, attempt, None, problem)
-        except Exception as bug:  # as in begin
+        except Exception as bug:  # as in answer
             self._failures.note("recording an outcome", bug)
         if attempt.direct is not None:
             self._end(attempt.direct, None, problem)
@@ -272,7 +256,7 @@ class Recorder:
                 scopes.learn(frame.story, link)
             scopes.position_created(link)
             self._write_link(link)
-        except Exception as problem:  # as in begin
+        except Exception as problem:  # as in answer
             self._failures.note("recording a position", problem)
 
     def position_updated(self, link: PositionLink, *, done: bool) -> None:
@@ -284,7 +268,7 @@ class Recorder:
                 self._write_link(link)
             if done and link.position_id is not None:
                 scopes.position_closed(link.position_id)
-        except Exception as problem:  # as in begin
+        except Exception as problem:  # as in answer
             self._failures.note("recording a position", problem)
 
     # -- what is missing
@@ -347,6 +331,14 @@ class Recorder:
         frame.token = self._frame.set(frame)
         return frame
 
+    def _broken_off(self, kind: str, frame: Frame | None, problem: BaseException) -> None:
+        """Whatever comes after is not within the frame. A bug of ours is counted, and the trade goes on; a refusal that
+        was asked for, and Ctrl-C, keep the call from being made."""
+        self._abandon(frame)
+        if isinstance(problem, EntryRefused) or not isinstance(problem, Exception):
+            raise problem
+        self._failures.note(kind, problem)
+
     def _abandon(self, frame: Frame | None) -> None:
         if frame is not None and frame.token is not None:
             self._reset(frame)
@@ -373,7 +365,7 @@ class Recorder:
                 self._conclude(frame, result, problem)
             if frame.parent is not None:
                 frame.parent.evidence += frame.evidence
-        except Exception as bug:  # as in begin
+        except Exception as bug:  # as in answer
             self._failures.note("recording an outcome", bug)
 
     def _conclude(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
@@ -494,33 +486,7 @@ class Recorder:
         *,
         sent: bool | None,
     ) -> None:
-        failure: Failure | None = None
-        reason: str | None = None
-        if problem is not None:
-            failure = failure_of(problem)
-            judged = judge(failure, response, sent, intent.exchange or "")
-            kind, reason = judged.kind, judged.note
-            failure = msgspec.structs.replace(
-                failure, code=judged.code, message=judged.words if judged.words else failure.message
-            )
-            if isinstance(problem, NeverRan):
-                kind, reason = RecordKind.NOT_SENT, str(problem)
-            elif sent is None and frame.seam is Seam.MANAGER and type(problem) is ValueError:
-                kind = RecordKind.NOT_SENT  # a manager's word for an unknown symbol, before anything is sent
-        elif sent:
-            kind = RecordKind.ACKNOWLEDGED  # the client judged the answer; an error would have been raised
-            if intent.action is Action.PLACE and isinstance(result, dict) and result.get("id", "") is None:
-                # ccxt makes an order without an id of an answer that it cannot parse
-                kind, reason = RecordKind.OUTCOME_UNKNOWN, "the answer shows no order"
-        else:
-            kind, reason = verdict(frame.row, result)
-        if problem is None and kind is RecordKind.ACKNOWLEDGED and isinstance(result, dict) and "info" not in result:
-            refused = judge_answer(result, intent.exchange)  # a raw endpoint hands its refusal out as a result
-            if refused.kind is not RecordKind.ACKNOWLEDGED:
-                kind = refused.kind
-                failure = Failure(type="refusal", message=refused.words or "", code=refused.code)
-        if intent.kind is RecordKind.UNATTRIBUTED:
-            kind = RecordKind.UNATTRIBUTED
+        kind, reason, failure = outcome(frame.seam, frame.row, intent, response, result, problem, sent=sent)
         record = msgspec.structs.replace(
             intent,
             record_id=uuid7(),

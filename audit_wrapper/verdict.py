@@ -1,15 +1,70 @@
-"""What a result means where the wire cannot be seen: an order, a refusal in the bot's own form, or nothing."""
+"""What became of a call: from its answer or exception where the wire was seen, else from what the bot's own method says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from audit_wrapper.calls import CallRow
-from audit_wrapper.records import Action, RecordKind
+from audit_wrapper.exchanges.outcomes import failure_of, judge, judge_answer
+from audit_wrapper.observe import NeverRan
+from audit_wrapper.records import Action, Failure, Record, RecordKind, Response, Seam
 
 _SHOWS_AN_ORDER = frozenset({Action.PLACE, Action.AMEND, Action.SET_STOPS, Action.CLOSE})
 _SIGNS_OF_AN_ORDER = ("id", "orderId", "order_id", "clientOrderId", "status", "success", "retCode", "code")
+
+
+class Outcome(NamedTuple):
+    """`reason`: why it is of this kind, where that is not clear."""
+
+    kind: RecordKind
+    reason: str | None
+    failure: Failure | None
+
+
+def outcome(
+    seam: Seam,
+    row: CallRow,
+    intent: Record,
+    response: Response | None,
+    result: Any,
+    problem: BaseException | None,
+    *,
+    sent: bool | None,
+) -> Outcome:
+    """What became of an intent. sent: whether its request was seen to leave; None: the wire cannot be seen."""
+    if problem is not None:
+        found = _of_problem(seam, intent, response, problem, sent)
+    elif sent:
+        found = Outcome(RecordKind.ACKNOWLEDGED, None, None)  # the client judged it; an error would have been raised
+        if intent.action is Action.PLACE and isinstance(result, dict) and result.get("id", "") is None:
+            # ccxt makes an order without an id of an answer that it cannot parse
+            found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer shows no order", None)
+    else:
+        found = Outcome(*verdict(row, result), None)
+    if problem is None and found.kind is RecordKind.ACKNOWLEDGED and isinstance(result, dict) and "info" not in result:
+        refused = judge_answer(result, intent.exchange)  # a raw endpoint hands its refusal out as a result
+        if refused.kind is not RecordKind.ACKNOWLEDGED:
+            failure = Failure(type="refusal", message=refused.words or "", code=refused.code)
+            found = found._replace(kind=refused.kind, failure=failure)
+    return found._replace(kind=RecordKind.UNATTRIBUTED) if intent.kind is RecordKind.UNATTRIBUTED else found
+
+
+def _of_problem(
+    seam: Seam, intent: Record, response: Response | None, problem: BaseException, sent: bool | None
+) -> Outcome:
+    failure = failure_of(problem)
+    judged = judge(failure, response, sent, intent.exchange or "")
+    message = judged.words if judged.words else failure.message
+    failure = msgspec.structs.replace(failure, code=judged.code, message=message)
+    if isinstance(problem, NeverRan):
+        return Outcome(RecordKind.NOT_SENT, str(problem), failure)
+    if sent is None and seam is Seam.MANAGER and type(problem) is ValueError:
+        # a manager's word for an unknown symbol, before anything is sent
+        return Outcome(RecordKind.NOT_SENT, judged.note, failure)
+    return Outcome(judged.kind, judged.note, failure)
 
 
 def verdict(row: CallRow, result: Any) -> tuple[RecordKind, str | None]:

@@ -69,6 +69,21 @@ class TestServer:
         self._loop.close()
 
 
+def folder_in_memory(prefix: str) -> Path:
+    """A new folder that costs no time to force to disk, if this machine has such a thing."""
+    shared = Path("/dev/shm")
+    roomy = shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 2 * 1024**3
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=shared if roomy else None))
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder that costs no time to force to disk, if there is one."""
+    folder = folder_in_memory("audit-wrapper-test-")
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[TestServer]:
     given = os.environ.get("POSTGRES_TEST_DSN")
@@ -79,9 +94,7 @@ def postgres_server() -> Iterator[TestServer]:
         finally:
             server.close()
         return
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 * 1024**3
-    folder = Path(tempfile.mkdtemp(prefix="audit-wrapper-test-", dir=memory if roomy else None))
+    folder = folder_in_memory("audit-wrapper-test-")
     embedded = EmbeddedPostgres(folder / "postgres")
     try:
         server = TestServer(embedded.start())

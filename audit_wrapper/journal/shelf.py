@@ -17,7 +17,7 @@ from audit_wrapper.journal import chain
 from audit_wrapper.journal.cursor import Cursor, Place
 from audit_wrapper.journal.finding import Finding, Findings, What
 from audit_wrapper.journal.interface import Entry
-from audit_wrapper.journal.segment import Held, SegmentDamaged
+from audit_wrapper.journal.segment import Held, Reader, SegmentDamaged
 
 _GIVE_UP_S = 60.0  # how long what the disk does not give is asked for, before it is gone around
 _OPEN_FILES = 64  # of segments that were written by this run: their entries can be read though somebody deletes them
@@ -145,7 +145,7 @@ class Shelf:
         self._leave()
         file = held.reader
         if file is None:
-            file = self._own = open(held.path, "rb", buffering=0)  # noqa: SIM115, it stays open
+            file = self._own = Reader(held.path)
         end = _size(file) if size is None else size
 
         def note(seq: int | None, what: What, sentence: str) -> None:

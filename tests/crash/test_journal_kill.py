@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -250,19 +250,6 @@ def test_killed_at_every_single_operation(
             break
         shutil.rmtree(folder.parent)
     assert number > 8
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder that costs no time to force to disk, if there is one."""
-    shared = Path("/dev/shm")
-    if not (shared.is_dir() and os.access(shared, os.W_OK)):
-        yield tmp_path
-        return
-    folder = shared / f"audit-wrapper-test-kill-{os.getpid()}"
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)
 
 
 # -- beside others

@@ -8,7 +8,7 @@ import pathlib
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
@@ -228,19 +228,6 @@ def test_a_file_that_ctrl_c_kept_from_being_noted_is_read_when_others_have_follo
         assert entries.items() >= trade.kept.items(), at.where
         trade.journal.close()
         shutil.rmtree(trade.journal.folder)
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder that costs no time to force to disk, if there is one."""
-    shared = Path("/dev/shm")
-    if not (shared.is_dir() and os.access(shared, os.W_OK)):
-        yield tmp_path
-        return
-    folder = shared / f"audit-wrapper-test-{os.getpid()}"
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_handlers_in_the_middle_of_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

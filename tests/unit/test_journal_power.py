@@ -604,16 +604,3 @@ def test_a_new_file_is_not_begun_before_the_old_one_is_forced(tmp_path: Path, mo
             assert len(layout.segment_paths(tmp_path)) == 1
         journal.append(b"z")
         assert len(read_all(journal)) == 5
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder that costs no time to force to disk, if there is one."""
-    shared = Path("/dev/shm")
-    if not (shared.is_dir() and os.access(shared, os.W_OK)):
-        yield tmp_path
-        return
-    folder = shared / f"audit-wrapper-test-power-{os.getpid()}"
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)

@@ -267,7 +267,7 @@ def test_a_full_memory_is_counted(trail: MemoryTrail, monkeypatch: pytest.Monkey
     assert (len(kinds), kinds[3]) == (6, RecordKind.GAP), "where five were lost, a record says so"
 
 
-@pytest.mark.parametrize("seam", ["method", "request"])
+@pytest.mark.parametrize("seam", ["method", "request", "attempt"])
 async def test_ctrl_c_while_a_call_is_recorded_leaves_nothing_behind(
     trail: MemoryTrail, mocker: MockerFixture, seam: str
 ) -> None:
@@ -286,6 +286,8 @@ async def test_ctrl_c_while_a_call_is_recorded_leaves_nothing_behind(
         def call(*order: object) -> Any:
             subject = mocker.Mock(exchange="binance", transport=True, target="binance")
             subject.market.return_value = None
+            if seam == "attempt":  # signed by hand, past the client's `request`
+                return recorder.attempt(subject, "https://exchange/fapi/v1/order", "POST", "side=BUY")
             return recorder.begin_request(subject, "private", "POST", "order", {})
 
     interrupted = mocker.patch.object(recorder, "_enter", side_effect=_then_ctrl_c(recorder._enter))
@@ -302,3 +304,15 @@ def _then_ctrl_c(enter: Any) -> Any:
         raise KeyboardInterrupt
 
     return entered
+
+
+def test_a_bug_of_ours_in_a_request_signed_by_hand_leaves_nothing_behind(
+    trail: MemoryTrail, mocker: MockerFixture
+) -> None:
+    recorder = trail._recorder
+    subject = mocker.Mock(exchange="binance", transport=True, target="binance")
+    subject.market.side_effect = ZeroDivisionError
+    assert recorder.attempt(subject, "https://exchange/fapi/v1/order", "POST", "side=BUY") is None
+    assert recorder._frame.get() is None
+    assert recorder.under_way == 0
+    assert trail.status().failures == {"recording a request": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import ccxt.async_support as ccxt
@@ -23,12 +24,8 @@ class StopOrders:
     config: dict[str, Any]
     rate_limiter: Any
     sees_triggers: bool
-
-    async def _unified(self, symbol: str) -> str:
-        raise NotImplementedError
-
-    def _rounded(self, unified: str, amount: Any) -> float:
-        raise NotImplementedError
+    _unified: Callable[[str], Awaitable[str]]  # these two are methods of the other half
+    _rounded: Callable[[str, Any], float]
 
     def _text(self, unified: str, price: Any) -> str:
         return str(self.exchange.price_to_precision(unified, float(price)))
