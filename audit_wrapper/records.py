@@ -29,6 +29,9 @@ class RecordKind(StrEnum):
     REPORTED = "reported"  # what the bot's own manager said of its call; kept beside, never believed over the exchange
     LINKED = "linked"  # a position was seen to own an order or what follows in its scope
     RECONCILED = "reconciled"  # what the exchange said when it was asked
+    OBSERVED = "observed"  # what the exchange pushed, handed in with `observe`
+    MATCHED = "matched"  # which order of the exchange an unanswered request turned out to be, or that it is none
+    COVERED = "covered"  # a time range of the exchange's history was read to its end
     UNATTRIBUTED = "unattributed"  # a private write that nothing else explains
     GAP = "gap"  # records are missing here; `reason` says how many and why, as far as that is known
 
@@ -93,6 +96,14 @@ class FeeStatus(StrEnum):
     NONE_DUE = "none_due"  # nothing was filled, so nothing is charged
 
 
+class Cause(StrEnum):
+    """Why an order came to be that nobody sent: the exchange itself made it."""
+
+    LIQUIDATION = "liquidation"
+    AUTO_DELEVERAGING = "auto_deleveraging"
+    SETTLEMENT = "settlement"  # delivery or delisting
+
+
 class Liquidity(StrEnum):
     """Which side of the book a fill took."""
 
@@ -125,6 +136,7 @@ class Fill(_Value, frozen=True, kw_only=True):
     fee: Fee = Fee()
     liquidity: Liquidity | None = None
     exchange_at: datetime | None = None
+    cause: Cause | None = None  # set where the exchange says that nobody sent the order
 
 
 class OrderState(_Value, frozen=True, kw_only=True):
@@ -151,7 +163,9 @@ class OrderState(_Value, frozen=True, kw_only=True):
     fees: tuple[Fee, ...] = ()
     fills: tuple[Fill, ...] = ()
     exchange_status: str | None = None
-    exchange_at: datetime | None = None
+    created_at: datetime | None = None  # by the exchange's clock
+    exchange_at: datetime | None = None  # the last change, by the exchange's clock
+    cause: Cause | None = None  # set where the exchange says that nobody sent it
 
 
 class Market(_Value, frozen=True, kw_only=True):
