@@ -18,7 +18,8 @@ from audit_wrapper.exchanges import endpoints, exact
 from audit_wrapper.exchanges.asked import Asked, Stop
 from audit_wrapper.exchanges.evidence import Evidence
 from audit_wrapper.exchanges.facts import Facts, facts_of
-from audit_wrapper.exchanges.fees import fees_of_fills, one_fee, unified_fees
+from audit_wrapper.exchanges.fees import NOT_SAID, derived_fee, fees_of_fills, one_fee, unified_fees, unified_rate
+from audit_wrapper.exchanges.funding import FundingPayment
 from audit_wrapper.exchanges.numbers import (
     Raw,
     id_of,
@@ -77,6 +78,13 @@ class ExchangeAdapter(ReadsSightings):
         """The id of the regular order that a triggered conditional order became; its fills carry that id."""
         seen = self._seen(ccxt_order)
         return self._correct(self.facts, seen).child_id
+
+    def funding(self, entry: object, market: Market | None = None) -> FundingPayment | None:
+        """A funding payment, from ccxt's funding history, a raw payload or a message; None for anything else.
+
+        None as well for an exchange without a module of its own: which sign means "paid" differs, and ccxt passes it on.
+        """
+        return None
 
     # what a request asks
 
@@ -154,14 +162,19 @@ class ExchangeAdapter(ReadsSightings):
     def _read_fill(self, seen: Seen, market: Market | None) -> Fill:
         facts, ccxt = self._correct(self.facts, seen), seen.ccxt
         evidence = Evidence(seen.info)
+        price = positive_of(evidence.digits(ccxt.get("price")))
+        quantity = positive_of(evidence.digits(ccxt.get("amount")))
+        fee = one_fee(unified_fees(ccxt, evidence) if facts.fees is None else facts.fees)
+        if fee == NOT_SAID and facts.fees is None:
+            fee = derived_fee(price, quantity, *unified_rate(ccxt, evidence, market), market) or fee
         return Fill(
             exchange_trade_id=text_of(ccxt.get("id")),
             exchange_order_id=id_of(ccxt.get("order")),
             symbol=symbol_of(ccxt, market),
             side=side_of(ccxt.get("side")),
-            price=positive_of(evidence.digits(ccxt.get("price"))),
-            quantity=positive_of(evidence.digits(ccxt.get("amount"))),
-            fee=one_fee(unified_fees(ccxt, evidence) if facts.fees is None else facts.fees),
+            price=price,
+            quantity=quantity,
+            fee=fee,
             liquidity=liquidity_of(ccxt.get("takerOrMaker")),
             exchange_at=time_of(ccxt.get("timestamp")) or time_of(ccxt.get("datetime")),
         )

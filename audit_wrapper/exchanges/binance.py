@@ -23,6 +23,7 @@ from audit_wrapper.exchanges.asked import Asked
 from audit_wrapper.exchanges.base import ExchangeAdapter, IdKind, Part, Seen, liquidity_of, symbol_of
 from audit_wrapper.exchanges.binance_requests import action_at, read
 from audit_wrapper.exchanges.fees import NOT_SAID, fee_of
+from audit_wrapper.exchanges.funding import FundingPayment
 from audit_wrapper.exchanges.numbers import (
     Raw,
     decimal_of,
@@ -37,7 +38,7 @@ from audit_wrapper.exchanges.numbers import (
     truth_of,
     unsigned_of,
 )
-from audit_wrapper.exchanges.sightings import only
+from audit_wrapper.exchanges.sightings import only, readable
 from audit_wrapper.exchanges.words import MARKET_TYPES, side_of, status_of, type_of
 from audit_wrapper.records import Action, Cause, Fill, Market, OrderState, OrderStatus, Request
 
@@ -55,6 +56,7 @@ _CAUSES = {
     "delivery_autoclose-": Cause.SETTLEMENT,
     "delivery-": Cause.SETTLEMENT,
 }
+_FUNDING = frozenset({"FUNDING_FEE", "SPECIAL_FUNDING_FEE"})
 _NOT_TRIGGERED = frozenset({"NEW", "CANCELED", "CANCELLED", "EXPIRED", "REJECTED"})
 
 
@@ -69,6 +71,31 @@ class Binance(ExchangeAdapter):
         """`actualOrderId` of a fired conditional order."""
         raw = stream.order(self._seen(ccxt_order).raw)
         return id_of(raw.get("actualOrderId")) or (id_of(raw.get("orderId")) if "strategyId" in raw else None)
+
+    def funding(self, entry: object, market: Market | None = None) -> FundingPayment | None:
+        """Income of the type FUNDING_FEE, as ccxt or Binance lists it; an ACCOUNT_UPDATE for that reason."""
+        shown = plain(readable(entry))
+        income = shown if "incomeType" in shown else plain(shown.get("info"))
+        if not income and "amount" in shown and "code" in shown:  # no payload: a mocked client
+            income = {
+                "incomeType": "FUNDING_FEE",
+                "income": shown["amount"],
+                "asset": shown["code"],
+                "time": shown.get("timestamp"),
+                "tranId": shown.get("id"),
+            }
+        if "incomeType" not in income:
+            return _funding_pushed(shown)
+        amount = decimal_of(income.get("income"))
+        if amount is None or text_of(income["incomeType"]) not in _FUNDING:
+            return None
+        return FundingPayment(
+            payment_id=id_of(income.get("tranId")),
+            symbol=symbol_of(shown, market) or text_of(income.get("symbol")),
+            amount=amount,
+            currency=text_of(income.get("asset")),
+            exchange_at=time_of(income.get("time")),
+        )
 
     def action_of(self, method: str, path: str) -> Action | None:
         """The action of a private request; paths not in Binance's table go by the generic rule."""
@@ -93,8 +120,10 @@ class Binance(ExchangeAdapter):
 
     def _part(self, seen: Seen) -> Part | None:
         raw = seen.raw
-        if "incomeType" in raw or "incomeType" in seen.ccxt:
+        if "incomeType" in raw or "incomeType" in seen.ccxt or stream.is_aside(seen.ccxt):
             return "nothing"
+        if {"code", "msg"} <= (raw or seen.ccxt).keys() and not any(name in raw for name in _ID):
+            return "nothing"  # a refusal, or a success without an order
         if stream.is_order(raw):
             return "order"
         if "isBuyerMaker" in raw:  # somebody's trade
@@ -165,6 +194,23 @@ class Binance(ExchangeAdapter):
             liquidity=liquidity_of(flag or raw.get("liquidity")),
             exchange_at=time_of(raw.get("time")),
         )
+
+
+def _funding_pushed(shown: Raw) -> FundingPayment | None:
+    """The balance that changed, by how much; the position only where it is isolated."""
+    opened = stream.opened(shown) if "stream" in shown else None
+    message = only(opened) or shown
+    update = plain(message.get("a"))
+    balance, position = only(items(update.get("B"))), only(items(update.get("P")))
+    amount = decimal_of(balance.get("bc"))
+    if message.get("e") != "ACCOUNT_UPDATE" or update.get("m") != "FUNDING_FEE" or amount is None:
+        return None
+    return FundingPayment(
+        symbol=text_of(position.get("s")),
+        amount=amount,
+        currency=text_of(balance.get("a")),
+        exchange_at=time_of(message.get("T")) or time_of(message.get("E")),
+    )
 
 
 def _is_algo(raw: Raw) -> bool:

@@ -131,29 +131,41 @@ def opened(raw: Raw) -> list[Any] | None:
         return items(raw["data"]) or [raw["data"]]
     if plain(raw.get("event")):  # a subscription of the WebSocket API
         return [raw["event"]]
-    if "id" in raw and ("status" in raw or "result" in raw) and not any(name in raw for name in ("symbol", "info")):
-        result = raw.get("result")  # the answer to a request of the WebSocket API
+    if "id" in raw and ("result" in raw or plain(raw.get("error"))):  # the answer to a request of the WebSocket API
+        result = raw.get("result")
         return items(result) or ([result] if any(name in plain(result) for name in ("orderId", "algoId")) else [])
     event, inner = raw.get("e"), raw.get("o")
     if event in ("ORDER_TRADE_UPDATE", "ALGO_UPDATE"):
         if items(inner):  # options, one entry for each order
-            return [{"e": "OPTION", **plain(order)} for order in items(inner)]
+            return items(inner)
         return [{"T": raw.get("T"), **plain(inner)}] if plain(inner) else None
     if event == "CONDITIONAL_ORDER_TRIGGER_REJECT" and plain(raw.get("or")):
         return [{"T": raw.get("T"), **plain(raw["or"]), "x": "REJECTED", "X": "REJECTED", "S": None}]
-    return [] if isinstance(event, str) and event in NO_ORDER else None
+    return None
+
+
+def is_aside(raw: Raw) -> bool:
+    """Is this a known event that speaks of no order?"""
+    return text_of(raw.get("e")) in NO_ORDER
 
 
 def is_order(raw: Raw) -> bool:
     """Is this one order of a stream, out of its envelope?"""
-    if raw.get("e") not in (None, "executionReport", "TRADE_LITE", "OPTION"):
+    if is_option(raw):
+        return True
+    if raw.get("e") not in (None, "executionReport", "TRADE_LITE") or not {"s", "S"} <= raw.keys():
         return False
-    return "s" in raw and "S" in raw and (({"i", "t", "l", "L"} <= raw.keys()) or is_algo(raw) or _is_plain(raw))
+    return is_algo(raw) or {"i", "X"} <= raw.keys() or {"i", "t", "l", "L"} <= raw.keys()
 
 
 def is_algo(raw: Raw) -> bool:
     """Is it a conditional order of the algo service?"""
     return "aid" in raw and "X" in raw
+
+
+def is_option(raw: Raw) -> bool:
+    """Is it an order of options? There `e` is what was filled and `S` the status."""
+    return {"s", "oid", "oty"} <= raw.keys()
 
 
 def order(raw: Raw) -> Raw:
@@ -162,7 +174,7 @@ def order(raw: Raw) -> Raw:
         return raw
     if is_algo(raw):
         return _named(raw, _ALGO)
-    if "oid" in raw:
+    if is_option(raw):
         return {**_named(raw, _OPTION), **_signed(raw)}
     if "X" not in raw:
         return _named(raw, _LITE)
@@ -178,7 +190,7 @@ def executions(raw: Raw) -> list[Raw]:
     """The executions that a message reports, by their names of REST."""
     if not is_order(raw) or is_algo(raw):
         return []
-    if "oid" in raw:
+    if is_option(raw):
         entries = [plain(entry) for entry in items(raw.get("fi"))]
         return [_option_fill(raw, entry) for entry in entries if entry]
     if "x" in raw and text_of(raw["x"]) not in _EXECUTIONS:
@@ -191,10 +203,6 @@ def executions(raw: Raw) -> list[Raw]:
         named["commission"] = None if charged is None else charged.copy_negate()
     named["tradeId"] = id_of(raw.get("t"))
     return [named]
-
-
-def _is_plain(raw: Raw) -> bool:
-    return ("i" in raw or "oid" in raw) and ("X" in raw or "oty" in raw)
 
 
 def _named(raw: Raw, names: dict[str, str]) -> Raw:

@@ -24,7 +24,8 @@ import msgspec
 from audit_wrapper.exchanges.asked import Asked
 from audit_wrapper.exchanges.base import Attached, ExchangeAdapter, Part, Seen, liquidity_of, symbol_of
 from audit_wrapper.exchanges.bybit_requests import action_at, read
-from audit_wrapper.exchanges.fees import NOT_SAID, added, fee_of, settled_in
+from audit_wrapper.exchanges.fees import NOT_SAID, added, derived_fee, fee_of, settled_in
+from audit_wrapper.exchanges.funding import FundingPayment, settled_by_symbol
 from audit_wrapper.exchanges.numbers import (
     Raw,
     decimal_of,
@@ -38,7 +39,7 @@ from audit_wrapper.exchanges.numbers import (
     truth_of,
     unsigned_of,
 )
-from audit_wrapper.exchanges.sightings import only
+from audit_wrapper.exchanges.sightings import only, readable
 from audit_wrapper.exchanges.words import MARKET_TYPES, side_of, status_of, type_of
 from audit_wrapper.records import Action, Cause, Fee, Fill, Market, OrderState, OrderStatus, Request
 
@@ -56,6 +57,7 @@ ATTACHED: dict[str, Attached] = {
     "TakeProfit": "take_profit",
     "PartialTakeProfit": "take_profit",
     "TrailingStop": "trailing",
+    "TrailingProfit": "trailing",
 }
 _CREATED = "CreateBy"  # the word of `stopOrderType` follows; a conditional order is CreateByUser or CreateByStopOrder
 _NO_FILLS = frozenset(
@@ -96,6 +98,34 @@ class Bybit(ExchangeAdapter):
         known, action = action_at(method, path)
         return action if known else super().action_of(method, path)
 
+    def funding(self, entry: object, market: Market | None = None) -> FundingPayment | None:
+        """An entry `Funding` of the execution list, as ccxt or Bybit shows it: its fee, charged when positive."""
+        shown = plain(readable(entry))
+        seen = self._seen(shown)
+        raw = seen.raw
+        if not raw and "amount" in shown and "code" in shown:  # no payload: a mocked client; ccxt keeps Bybit's sign
+            raw = {
+                "execType": "Funding",
+                "execFee": shown["amount"],
+                "feeCurrency": shown["code"],
+                "feeRate": shown.get("rate"),
+                "execTime": shown.get("timestamp"),
+                "execId": shown.get("id"),
+            }
+        charged = decimal_of(raw.get("execFee"))
+        if text_of(raw.get("execType")) != "Funding" or charged is None:
+            return None
+        return FundingPayment(
+            payment_id=text_of(raw.get("execId")),
+            symbol=symbol_of(seen.ccxt, market) or text_of(raw.get("symbol")),
+            amount=charged.copy_negate() if charged else charged,
+            currency=text_of(first(raw, ("feeCurrency", "feeCoin")))
+            or settled_in(market, None, charged)
+            or settled_by_symbol(seen.ccxt),
+            rate=decimal_of(raw.get("feeRate")),
+            exchange_at=time_of(raw.get("execTime")),
+        )
+
     def read_request(self, request: Request) -> Asked | None:
         """What was sent, by Bybit's own parameter names."""
         return read(request)
@@ -132,20 +162,23 @@ class Bybit(ExchangeAdapter):
             return "nothing"
         if "execId" in raw or "execQty" in raw:
             return "fill"
+        refused = text_of(raw.get("code")) not in (None, "0")
+        if refused and not any(text_of(raw.get(name)) for name in ("orderId", "orderLinkId")):
+            return "nothing"
         return "order" if any(text_of(raw.get(name)) for name in ("orderId", "orderLinkId")) else super()._part(seen)
 
     def _attached(self, seen: Seen) -> Attached | None:
         created, stop = text_of(seen.raw.get("createType")), text_of(seen.raw.get("stopOrderType"))
         return ATTACHED.get(stop or "" if created is None else created.removeprefix(_CREATED))
 
-    def _order_of(self, seen: Seen, fill: Fill) -> OrderState:
+    def _order_of(self, seen: Seen, fill: Fill, market: Market | None) -> OrderState:
         """A whole execution row repeats what was ordered; `execution.fast` has the ids and the side."""
         raw = seen.raw
         order = {**raw, "qty": raw.get("orderQty"), "price": raw.get("orderPrice")}
         kind = _type(order)
-        quantity = None if _in_quote(order, seen, None) else positive_of(raw.get("orderQty"))
+        quantity = None if _in_quote(order, seen, market) else positive_of(raw.get("orderQty"))
         return msgspec.structs.replace(
-            super()._order_of(seen, fill),
+            super()._order_of(seen, fill, market),
             client_order_id=text_of(raw.get("orderLinkId")),
             type=kind,
             quantity=quantity,
@@ -202,16 +235,21 @@ class Bybit(ExchangeAdapter):
             return Fill()
         side = side_of(raw.get("side"))
         amount = decimal_of(raw.get("execFee"))
-        currency = text_of(first(raw, ("feeCoin", "feeCurrency"))) or settled_in(market, side, amount)
+        rate = decimal_of(raw.get("feeRate"))
+        currency = text_of(first(raw, ("feeCoin", "feeCurrency"))) or settled_in(
+            market, side, rate if amount is None else amount
+        )
+        price, quantity = positive_of(raw.get("execPrice")), positive_of(raw.get("execQty"))
+        fee = fee_of(amount, currency, rate) or derived_fee(price, quantity, rate, currency, market)
         maker = truth_of(raw.get("isMaker"))
         return Fill(
             exchange_trade_id=text_of(first(raw, ("execId", "tradeId"))),
             exchange_order_id=id_of(raw.get("orderId")),
             symbol=symbol_of(seen.ccxt, market) or text_of(raw.get("symbol")),
             side=side,
-            price=positive_of(raw.get("execPrice")),
-            quantity=positive_of(raw.get("execQty")),
-            fee=fee_of(amount, currency, raw.get("feeRate")) or NOT_SAID,
+            price=price,
+            quantity=quantity,
+            fee=fee or NOT_SAID,
             liquidity=liquidity_of(None if maker is None else "maker" if maker else "taker"),
             exchange_at=time_of(first(raw, ("execTime", "tradeTime"))),
             cause=_CAUSES.get(text_of(raw.get("execType")) or "") or _CAUSES.get(text_of(raw.get("createType")) or ""),

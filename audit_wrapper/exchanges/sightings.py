@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from audit_wrapper import codec
+from audit_wrapper.exchanges.funding import FundingPayment
 from audit_wrapper.exchanges.numbers import Raw, items, plain, text_of
 from audit_wrapper.exchanges.sighting import Sighting
 from audit_wrapper.records import Fill, Market, OrderState
@@ -40,6 +41,7 @@ class _Heard:
     def __init__(self) -> None:
         self.orders: list[Sighting] = []
         self.executions: list[Sighting] = []
+        self.payments: list[FundingPayment] = []
         self.understood = True
 
     def sightings(self) -> tuple[Sighting, ...]:
@@ -57,6 +59,10 @@ class ReadsSightings(ABC):
         list of any of these. `market` is used for the parts that are of its symbol.
         """
         return self._hear(shown, market).sightings()
+
+    def payments(self, shown: object, market: Market | None = None) -> tuple[FundingPayment, ...]:
+        """Every funding payment in `shown`, which is anything that `sightings` takes."""
+        return tuple(dict.fromkeys(self._hear(shown, market).payments))
 
     def understands(self, shown: object) -> bool:
         """Could every part of `shown` be read? True as well for a known message that speaks of no order."""
@@ -77,6 +83,9 @@ class ReadsSightings(ABC):
     def child_order_id(self, ccxt_order: Mapping[str, Any]) -> str | None: ...
 
     @abstractmethod
+    def funding(self, entry: object, market: Market | None = None) -> FundingPayment | None: ...
+
+    @abstractmethod
     def _seen(self, value: object) -> Seen: ...
 
     def _opened(self, raw: Raw) -> list[Any] | None:
@@ -90,7 +99,7 @@ class ReadsSightings(ABC):
             return "fill"
         return "order" if any(name in ccxt for name in ("id", "clientOrderId")) and _order_like(ccxt) else None
 
-    def _order_of(self, seen: Seen, fill: Fill) -> OrderState:
+    def _order_of(self, seen: Seen, fill: Fill, market: Market | None) -> OrderState:
         """What an execution says of its order: which it is, and what it can be sure of beyond that."""
         return OrderState(
             exchange_order_id=fill.exchange_order_id, symbol=fill.symbol, side=fill.side, cause=fill.cause
@@ -108,7 +117,7 @@ class ReadsSightings(ABC):
         return heard
 
     def _take(self, value: object, market: Market | None, heard: _Heard, depth: int) -> None:
-        value = _readable(value)
+        value = readable(value)
         if isinstance(value, list) and depth < _DEEP:
             for part in value:
                 self._take(part, market, heard, depth + 1)
@@ -124,9 +133,13 @@ class ReadsSightings(ABC):
         """One order or execution; False: it could not be read."""
         seen = self._seen(value)
         part = self._part(seen)
-        if part is None or part == "nothing":
-            return part is not None
+        if part is None:
+            return False
         market = market if _is_of(market, seen) else None
+        if part == "nothing":
+            payment = self.funding(value, market)
+            heard.payments += [payment] if payment is not None else []
+            return True
         if part == "order":
             state = self.order_state(value, market)
             if state.exchange_order_id is None and state.client_order_id is None:
@@ -144,12 +157,12 @@ class ReadsSightings(ABC):
         fill = self.fill(value, market)
         if fill.price is None or fill.quantity is None:
             return False
-        order = self._order_of(seen, fill)
+        order = self._order_of(seen, fill, market)
         heard.executions.append(Sighting(state=order, attached=self._attached(seen), fills=(fill,)))
         return True
 
 
-def _readable(value: object) -> object:
+def readable(value: object) -> object:
     """Text and bytes parsed exactly; lists (ccxt.pro's caches are lists too) and mappings as plain ones."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         value = bytes(value).decode("utf-8", "replace")
