@@ -2,7 +2,8 @@
 
 Checked against ccxt 4.5.90 (pro/binance.py) and Binance's documentation of the user data streams: spot
 `executionReport`; USD-M and COIN-M `ORDER_TRADE_UPDATE`, `ALGO_UPDATE`, `TRADE_LITE`,
-`CONDITIONAL_ORDER_TRIGGER_REJECT`; options `ORDER_TRADE_UPDATE`. ccxt.pro puts the inner object alone into `info`.
+`CONDITIONAL_ORDER_TRIGGER_REJECT`; portfolio margin `CONDITIONAL_ORDER_TRADE_UPDATE` [D]; options
+`ORDER_TRADE_UPDATE`. ccxt.pro puts the inner object alone into `info`.
 - `z`, `ap`, `Z` are of the whole order; `l`, `L`, `n`, `N`, `m`, `t` of the one execution that the message reports
   (`x` is TRADE, or CALCULATED in a liquidation), and mean nothing in any other message.
 - `n` and `N` are left out where nothing is charged, and where it is not known yet: absent is not zero.
@@ -33,6 +34,7 @@ NO_ORDER = frozenset(
         "listenKeyExpired",
         "openOrderLoss",
         "outboundAccountPosition",
+        "riskLevelChange",
         "userLiabilityChange",
         # public
         "24hrMiniTicker",
@@ -88,6 +90,22 @@ _ALGO = {
     "cp": "closePosition",
     "T": "updateTime",
 }
+_STRATEGY = {
+    "s": "symbol",
+    "si": "strategyId",
+    "c": "newClientStrategyId",
+    "S": "side",
+    "st": "strategyType",
+    "q": "origQty",
+    "p": "price",
+    "sp": "stopPrice",
+    "AP": "activatePrice",
+    "os": "strategyStatus",
+    "R": "reduceOnly",
+    "cp": "closePosition",
+    "ut": "updateTime",
+    "i": "orderId",
+}
 _FILL = {
     "s": "symbol",
     "i": "orderId",
@@ -134,11 +152,13 @@ def opened(raw: Raw) -> list[Any] | None:
     if "id" in raw and ("result" in raw or plain(raw.get("error"))):  # the answer to a request of the WebSocket API
         result = raw.get("result")
         return items(result) or ([result] if any(name in plain(result) for name in ("orderId", "algoId")) else [])
-    event, inner = raw.get("e"), raw.get("o")
+    event, inner = text_of(raw.get("e")), raw.get("o")
     if event in ("ORDER_TRADE_UPDATE", "ALGO_UPDATE"):
         if items(inner):  # options, one entry for each order
             return items(inner)
         return [{"T": raw.get("T"), **plain(inner)}] if plain(inner) else None
+    if event == "CONDITIONAL_ORDER_TRADE_UPDATE" and plain(raw.get("so")):
+        return [raw["so"]]
     if event == "CONDITIONAL_ORDER_TRIGGER_REJECT" and plain(raw.get("or")):
         return [{"T": raw.get("T"), **plain(raw["or"]), "x": "REJECTED", "X": "REJECTED", "S": None}]
     return None
@@ -155,12 +175,17 @@ def is_order(raw: Raw) -> bool:
         return True
     if raw.get("e") not in (None, "executionReport", "TRADE_LITE") or not {"s", "S"} <= raw.keys():
         return False
-    return is_algo(raw) or {"i", "X"} <= raw.keys() or {"i", "t", "l", "L"} <= raw.keys()
+    return is_algo(raw) or is_strategy(raw) or {"i", "X"} <= raw.keys() or {"i", "t", "l", "L"} <= raw.keys()
 
 
 def is_algo(raw: Raw) -> bool:
     """Is it a conditional order of the algo service?"""
     return "aid" in raw and "X" in raw
+
+
+def is_strategy(raw: Raw) -> bool:
+    """Is it a conditional order of portfolio margin?"""
+    return {"si", "os"} <= raw.keys()
 
 
 def is_option(raw: Raw) -> bool:
@@ -174,13 +199,16 @@ def order(raw: Raw) -> Raw:
         return raw
     if is_algo(raw):
         return _named(raw, _ALGO)
+    if is_strategy(raw):
+        named = _without_ignored(_named(raw, _STRATEGY))
+        if text_of(raw.get("os")) not in ("TRIGGERED", "FINISHED"):
+            named.pop("orderId", None)
+        return named
     if is_option(raw):
         return {**_named(raw, _OPTION), **_signed(raw)}
     if "X" not in raw:
         return _named(raw, _LITE)
-    named = _named(raw, _ORDER)
-    if named.get("origType") == "TRAILING_STOP_MARKET" or named.get("type") == "TRAILING_STOP_MARKET":
-        named.pop("stopPrice", None)  # the documentation: to be ignored
+    named = _without_ignored(_named(raw, _ORDER))
     if text_of(raw.get("er")) == _GOES_ON:
         named.pop("status", None)
     return named
@@ -188,7 +216,7 @@ def order(raw: Raw) -> Raw:
 
 def executions(raw: Raw) -> list[Raw]:
     """The executions that a message reports, by their names of REST."""
-    if not is_order(raw) or is_algo(raw):
+    if not is_order(raw) or is_algo(raw) or is_strategy(raw):
         return []
     if is_option(raw):
         entries = [plain(entry) for entry in items(raw.get("fi"))]
@@ -207,6 +235,12 @@ def executions(raw: Raw) -> list[Raw]:
 
 def _named(raw: Raw, names: dict[str, str]) -> Raw:
     return {names[name]: value for name, value in raw.items() if name in names}
+
+
+def _without_ignored(named: Raw) -> Raw:
+    """The documentation says to ignore the stop price of a trailing stop."""
+    trailing = "TRAILING_STOP_MARKET" in (named.get("type"), named.get("origType"), named.get("strategyType"))
+    return {name: value for name, value in named.items() if not (trailing and name == "stopPrice")}
 
 
 def _signed(raw: Raw) -> Raw:

@@ -388,6 +388,70 @@ def test_a_triggered_order_that_was_rejected() -> None:
     )
 
 
+def test_a_conditional_order_of_portfolio_margin() -> None:
+    """/docs/derivatives/portfolio-margin/user-data-streams/Event-Conditional-Order-Trade-Update"""
+    message = {
+        "e": "CONDITIONAL_ORDER_TRADE_UPDATE",
+        "T": 1669262908216,
+        "E": 1669262908218,
+        "fs": "UM",
+        "so": {
+            "s": "BTCUSDT",
+            "c": "TEST",
+            "si": 176057039,
+            "S": "SELL",
+            "st": "TRAILING_STOP_MARKET",
+            "f": "GTC",
+            "q": "0.001",
+            "p": "0",
+            "sp": "7103.04",
+            "os": "NEW",
+            "T": 1568879465650,
+            "ut": 1669262908216,
+            "R": False,
+            "wt": "MARK_PRICE",
+            "ps": "LONG",
+            "cp": False,
+            "AP": "7476.89",
+            "cr": "5.0",
+            "i": 8886774,
+            "V": "EXPIRE_TAKER",
+            "gtd": 0,
+        },
+    }
+    seen = one(BINANCE, message)
+    assert seen == Sighting(
+        state=OrderState(
+            exchange_order_id="176057039",
+            client_order_id="TEST",
+            symbol="BTCUSDT",
+            side="sell",
+            type="TRAILING_STOP_MARKET",
+            order_status=OrderStatus.NEW,
+            quantity=Decimal("0.001"),
+            filled_quantity=Decimal(0),
+            remaining_quantity=Decimal("0.001"),
+            trigger_price=Decimal("7476.89"),
+            reduce_only=False,
+            exchange_status="NEW",
+            exchange_at=at(1669262908216),
+        ),
+        id_kind="algo",
+    )
+    fired = one(BINANCE, {**message, "so": {**message["so"], "os": "TRIGGERED"}})  # type: ignore[dict-item]
+    assert (fired.child_order_id, fired.state.order_status) == ("8886774", None)
+
+
+def test_lists_of_orders_and_replacements_in_one_answer() -> None:
+    reports = [{"symbol": "LTCBTC", "orderId": number, "status": "NEW"} for number in (2, 3)]
+    answer = {"orderListId": 0, "contingencyType": "OCO", "orders": [{"orderId": 2}], "orderReports": reports}
+    assert [seen.state.exchange_order_id for seen in SPOT.sightings(answer)] == ["2", "3"]
+    replaced = {"cancelResult": "SUCCESS", "newOrderResult": "FAILURE",
+                "cancelResponse": {"symbol": "BTCUSDT", "orderId": 9, "status": "CANCELED"},
+                "newOrderResponse": {"code": -2010, "msg": "Account has insufficient balance"}}  # fmt: skip
+    assert one(SPOT, replaced).state.order_status is OrderStatus.CANCELED
+
+
 def test_options_send_several_orders_with_several_executions() -> None:
     """The shape of Event-Order-Update of options, as ccxt 4.5.90 quotes it (handle_options_order_update)."""
     message = {
