@@ -15,13 +15,15 @@ from typing import Any, ClassVar
 
 from . import bybit_wire as wire
 from .bybit_account import number
-from .bybit_stops import BybitStops
-from .engine import Answer, Call, Refusal, Settings
+from .bybit_history import filter_word
+from .bybit_messages import BybitMessages
+from .engine import Answer, Call, Refusal, rounded
 from .instruments import PERPETUALS, SPOT_PAIRS, Instrument
-from .ledger import ZERO, Order, plain
+from .ledger import ZERO, Cause, Order, plain
+from .settings import Settings
 
 
-class Bybit(BybitStops):
+class Bybit(BybitMessages):
     """One unified trading account in one-way mode."""
 
     remainder_status = "CANCELED"
@@ -35,12 +37,14 @@ class Bybit(BybitStops):
         "batch": ("POST", "/v5/order/create-batch"),
     }
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(PERPETUALS + SPOT_PAIRS, settings)
+    def __init__(self, settings: Settings, start_time_ms: int | None = None) -> None:
+        super().__init__(PERPETUALS + SPOT_PAIRS, settings, start_time_ms)
         settings.taker_rate = Decimal("0.00055")
         # Seeded: the same run gives the same ids.
         self._random = random.Random(5)
         self._spot_numbers = 0
+        self._fees_charged = 0
+        self._mnt = next(item for item in SPOT_PAIRS if item.base == "MNT")
         self._routes: dict[str, Callable[[dict[str, Any]], Any]] = {
             "POST /v5/order/create": self._create,
             "POST /v5/order/amend": self._amend,
@@ -48,10 +52,8 @@ class Bybit(BybitStops):
             "POST /v5/order/cancel-all": self._cancel_all,
             "POST /v5/order/create-batch": self._create_batch,
             "POST /v5/order/cancel-batch": self._cancel_batch,
-            "GET /v5/order/realtime": self._realtime,
-            "GET /v5/order/history": self._history,
-            "GET /v5/execution/list": self._executions,
             "POST /v5/position/trading-stop": self.trading_stop,
+            **self.history_routes(),
             **self.account_routes(),
         }
 
@@ -90,21 +92,66 @@ class Bybit(BybitStops):
     def new_trade_id(self, order: Order) -> str:
         return self._uuid()
 
+    def new_funding_id(self) -> str:
+        return self._uuid()
+
     def _uuid(self) -> str:
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
     def fee(self, order: Order, price: Decimal, quantity: Decimal, rate: Decimal) -> tuple[Decimal, str]:
-        """Exact. Perpetuals pay in the settle coin; spot in the coin received, a rebate in the other."""
+        """Exact. Perpetuals pay in the settle coin; spot in the coin received, a rebate in the other.
+
+        A perpetual's fee in MNT, at the price of the spot pair, is switched on by `fee_currency` [?].
+        """
         item = order.instrument
         in_base = (order.side == "buy") == (rate >= 0)
         if item.category == "spot" and in_base:
             return quantity * rate, item.base
-        return price * quantity * rate, item.quote
+        amount = price * quantity * rate
+        self._fees_charged += 1
+        wanted = self.settings.fee_currency
+        in_mnt = wanted == "MNT" or (wanted == "mixed" and self._fees_charged % 2 == 0)
+        if in_mnt and amount > 0 and item.category == "linear":
+            return rounded(amount / self.prices[self._mnt], 8), "MNT"
+        return amount, item.quote
+
+    # --- orders that the bot did not place ---
+
+    def place_by_hand(self, wanted: Order) -> Order:
+        """In the app: there is no orderLinkId; createType is CreateByUser as for any other."""
+        item = wanted.instrument
+        params: dict[str, Any] = {
+            "category": item.category,
+            "symbol": item.symbol,
+            "side": wanted.side.capitalize(),
+            "orderType": "Market" if wanted.limit_price is None else "Limit",
+            "qty": wanted.quantity,
+            "price": wanted.limit_price,
+            "reduceOnly": wanted.reduce_only,
+            "orderLinkId": wanted.client_order_id,
+            "marketUnit": "baseCoin",
+        }
+        if wanted.trigger_price is not None:
+            params["triggerPrice"] = wanted.trigger_price
+            params["triggerDirection"] = 1 if wanted.trigger_price > self.prices[item] else 2
+        return self._place(self._draft(params))
+
+    def cancel_by_hand(self, order: Order) -> None:
+        self._cancel_one(order, "CancelByUser")
+
+    def forced_order(self, wanted: Order, cause: Cause) -> Order:
+        """A market order without orderLinkId; createType says why. That it is Market, IOC, reduce-only is [?]."""
+        created_by = {"liquidation": "CreateByLiq", "auto_deleveraging": "CreateByAdl_PassThrough"}[cause]
+        wanted.type, wanted.time_in_force, wanted.reduce_only = "Market", "IOC", True
+        wanted.details = {"createType": created_by, "lastPriceOnCreated": plain(self.prices[wanted.instrument])}
+        return wanted
 
     # --- conditional orders and attached stops ---
 
     def fire(self, order: Order) -> None:
-        """The same order goes to work: its id stays, its status goes from Untriggered to Filled."""
+        """The same order goes to work: its id stays, its status goes from Untriggered by Triggered to Filled."""
+        order.exchange_status = "Triggered"
+        self.announce(order, "triggered")
         order.exchange_status = ""
         if order.reduce_only:
             reducible = self.reducible(order)
@@ -129,9 +176,11 @@ class Bybit(BybitStops):
         for stop in self.stops_of(order.instrument):
             reducible = self.reducible(stop)
             if not reducible:
+                stop.details["cancelType"] = "CancelByTpSlTsClear"
                 self.finish(stop, "CANCELED", "Deactivated")
-            elif stop.details["tpslMode"] == "Full":
+            elif stop.details["tpslMode"] == "Full" and stop.quantity != reducible:
                 stop.quantity = reducible
+                self.announce(stop, "changed")
 
     def position_closed(self, instrument: Instrument) -> None:
         """Reduce-only orders are cancelled with their position (cancelType CancelByReduceOnly)."""
@@ -244,7 +293,9 @@ class Bybit(BybitStops):
 
     def _create(self, params: dict[str, Any]) -> dict[str, Any]:
         """The answer is an acknowledgement with two ids, whatever becomes of the order."""
-        order = self._draft(params)
+        return _ids(self._place(self._draft(params)))
+
+    def _place(self, order: Order) -> Order:
         if order.reduce_only and order.instrument.category == "linear":
             reducible = self.reducible(order)
             if not reducible:
@@ -263,7 +314,7 @@ class Bybit(BybitStops):
             self.finish(order, "CANCELED")
         elif order.kind == "order":
             self.execute(order)
-        return _ids(order)
+        return order
 
     def _create_batch(self, params: dict[str, Any]) -> dict[str, Any]:
         """Each order for itself: codes and words of the refused ones are in retExtInfo, row by row."""
@@ -299,6 +350,7 @@ class Bybit(BybitStops):
             raise Refusal(10001, "Qty invalid")
         order.limit_price, order.quantity, order.trigger_price = price, quantity, trigger
         order.updated_time = self.now()
+        self.announce(order, "amended")
         if not order.is_armed:
             self.execute(order)
         return _ids(order)
@@ -319,7 +371,7 @@ class Bybit(BybitStops):
         wanted = params.get("orderFilter") or ("Order" if is_spot else None)
         items = self.selected(params)
         canceled = [order for order in self.ledger.open_orders() if order.instrument in items]
-        canceled = [order for order in canceled if wanted in (None, _filter_word(order))]
+        canceled = [order for order in canceled if wanted in (None, filter_word(order))]
         for order in canceled:
             self._cancel_one(order, "CancelByUser")
         return {"list": [_ids(order) for order in canceled], "success": "1"}
@@ -339,68 +391,13 @@ class Bybit(BybitStops):
 
     def _find_open(self, params: dict[str, Any]) -> Order:
         item = self.instrument(params)
-        for order in self._matching(params):
+        for order in self.matching(params):
             if not order.is_final:
                 return order
         if item.category == "spot":
             raise Refusal(170213, "Order does not exist.")
         raise Refusal(110001, "order not exists or too late to cancel")
 
-    def _matching(self, params: dict[str, Any]) -> list[Order]:
-        """Accepted orders of the category and, where given, symbol, ids and orderFilter; newest first."""
-        items = self.selected(params)
-        number, link, wanted = params.get("orderId"), params.get("orderLinkId"), params.get("orderFilter")
-        return [
-            order
-            for order in reversed(self.ledger.orders)
-            if order.exchange_order_id
-            and order.instrument in items
-            and (not number or order.exchange_order_id == number)
-            and (not link or order.client_order_id == link)
-            and (not wanted or _filter_word(order) == wanted)
-        ]
-
-    # --- lists ---
-
-    def _realtime(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Open orders; with an id also one that ended lately (the last 500 are kept)."""
-        named = params.get("orderId") or params.get("orderLinkId")
-        rows = [order for order in self._matching(params) if named or not order.is_final]
-        return self._page(params, [self._order_json(order) for order in rows], "createdTime", 20)
-
-    def _history(self, params: dict[str, Any]) -> dict[str, Any]:
-        rows = [self._order_json(order) for order in self._matching(params) if order.is_final]
-        return self._page(params, rows, "createdTime", 20)
-
-    def _executions(self, params: dict[str, Any]) -> dict[str, Any]:
-        orders = {order.exchange_order_id: order for order in self._matching({**params, "orderFilter": None})}
-        rows = [
-            wire.fill_json(fill, orders[fill.exchange_order_id], number)
-            for number, fill in enumerate(self.ledger.fills, 1)
-            if fill.exchange_order_id in orders
-        ]
-        return self._page(params, rows[::-1], "execTime", 50)
-
-    def _order_json(self, order: Order) -> dict[str, Any]:
-        fees: dict[str, Decimal] = {}
-        for fill in self.ledger.fills_of(order):
-            fees[fill.fee_currency] = fees.get(fill.fee_currency, ZERO) + fill.fee_amount
-        return wire.order_json(order, fees, self.prices[order.instrument])
-
-    def _page(self, params: dict[str, Any], rows: list[dict[str, Any]], time: str, size: int) -> dict[str, Any]:
-        """startTime, endTime, limit and cursor, as all lists take them. The cursor here is an offset."""
-        start, end = int(params.get("startTime") or 0), int(params.get("endTime") or 2**63)
-        rows = [row for row in rows if start <= int(row[time]) <= end]
-        offset = int(params.get("cursor") or 0)
-        last = offset + int(params.get("limit") or size)
-        cursor = str(last) if last < len(rows) else ""
-        return {"category": params["category"], "nextPageCursor": cursor, "list": rows[offset:last]}
-
 
 def _ids(order: Order) -> dict[str, Any]:
     return {"orderId": order.exchange_order_id, "orderLinkId": order.client_order_id}
-
-
-def _filter_word(order: Order) -> str:
-    """orderFilter: Order for what works in the book, StopOrder for what waits for a trigger."""
-    return "Order" if order.kind == "order" else "StopOrder"

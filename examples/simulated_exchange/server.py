@@ -20,7 +20,7 @@ from aiohttp import web
 from .binance import Binance
 from .bybit import Bybit
 from .control import add_control_routes
-from .engine import Answer, Call, Engine, PartialFill, Refusal, Settings
+from .engine import Answer, Call, Engine, Refusal
 from .faults import (
     Delay,
     DropRequest,
@@ -34,8 +34,10 @@ from .faults import (
     Reject,
 )
 from .instruments import Instrument
-from .ledger import Ledger, Order
+from .ledger import Fill, Funding, Ledger, Order
+from .others import close_by_force, correct_fee, fund, place_by_hand
 from .requests_log import LoggedRequest, RequestLog
+from .settings import PartialFill, Settings
 
 if TYPE_CHECKING:
     from typing import Self
@@ -60,6 +62,14 @@ class _Setting(Generic[T]):
         setattr(instance.settings, self._name, value)
 
 
+class _IndexDelay(_Setting[int]):
+    """Going over to -1 keeps in sight what was."""
+
+    def __set__(self, instance: SimulatedExchange, value: int) -> None:
+        with instance.engine.books():
+            instance.engine.visibility.set_delay(value)
+
+
 class SimulatedExchange:
     """One exchange account behind a URL.
 
@@ -80,11 +90,18 @@ class SimulatedExchange:
     maker_rate = _Setting[Decimal]()
     clock_offset_ms = _Setting[int]()
     check_requests = _Setting[bool]()
+    fee_delay = _Setting[bool]()
+    page_limit = _Setting[int | None]()
+    index_delay_ms = _IndexDelay()
+    forget_after_ms = _Setting[int | None]()
 
-    def __init__(self, kind: ExchangeKind, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, kind: ExchangeKind, *, host: str = "127.0.0.1", port: int = 0, start_time_ms: int | None = None
+    ) -> None:
+        """start_time_ms: where the exchange's clock begins; None is now."""
         self.kind = kind
         self.settings = Settings()
-        self.engine: Engine = _ENGINES[kind](self.settings)
+        self.engine: Engine = _ENGINES[kind](self.settings, start_time_ms)
         self.faults = FaultScript(self.engine.actions)
         self.requests = RequestLog()
         self.holds: dict[int, Hold] = {}
@@ -196,6 +213,96 @@ class SimulatedExchange:
         """An order's average price with the digits the exchange shows; None before the first fill."""
         with self.engine.books():
             return self.engine.reported_average(order)
+
+    # --- the clock and what is shown by when ---
+
+    def now(self) -> int:
+        """The exchange's clock: milliseconds since the epoch."""
+        with self.engine.books():
+            return self.engine.now()
+
+    def advance(self, milliseconds: int) -> None:
+        """Move the exchange's clock forward. Clients keep their own: their requests stay in time."""
+        with self.engine.books():
+            self.engine.clock.advance(milliseconds)
+
+    def stop_clock(self) -> None:
+        """All that follows happens in one millisecond, until `advance` or `start_clock`."""
+        with self.engine.books():
+            self.engine.clock.stop()
+
+    def start_clock(self) -> None:
+        with self.engine.books():
+            self.engine.clock.go_on()
+
+    def index_now(self) -> None:
+        """With `index_delay_ms = -1`: show all that has happened so far."""
+        with self.engine.books():
+            self.engine.visibility.index_now()
+
+    def messages(self, since: int = 0) -> list[dict[str, Any]]:
+        """The user-data stream: [{"number": 1, "message": {...}}], those after number `since`."""
+        with self.engine.books():
+            return self.engine.messages.since(since)
+
+    # --- what the bot did not do ---
+
+    def trade_by_hand(
+        self,
+        symbol: str,
+        side: str,
+        quantity: Decimal | str | int,
+        type: Literal["market", "limit"] = "market",
+        price: Decimal | str | None = None,
+        trigger_price: Decimal | str | None = None,
+        client_order_id: str = "",
+        reduce_only: bool = False,
+    ) -> Order:
+        """Place an order as a person in the exchange's app; with a trigger price a conditional one."""
+        if (type == "limit") != (price is not None):
+            raise ValueError("a limit order has a price, a market order has none")
+        wanted = Order(
+            instrument=self.instrument(symbol),
+            side=side,
+            type=type,
+            quantity=Decimal(quantity),
+            limit_price=None if price is None else Decimal(price),
+            trigger_price=None if trigger_price is None else Decimal(trigger_price),
+            client_order_id=client_order_id,
+            reduce_only=reduce_only,
+        )
+        with self.engine.books():
+            return place_by_hand(self.engine, wanted)
+
+    def cancel_by_hand(self, order_id: str, symbol: str | None = None) -> None:
+        with self.engine.books():
+            self.engine.cancel_by_hand(self.ledger.find_order(order_id, symbol))
+
+    def liquidate(self, symbol: str, fraction: Decimal | str | int = 1) -> Order:
+        """The exchange closes a position, or a share of it (rounded down to the quantity step)."""
+        item = self.instrument(symbol)
+        with self.engine.books():
+            wanted = abs(self.ledger.position(item).quantity) * Decimal(fraction)
+            return close_by_force(self.engine, item, wanted // item.step * item.step, "liquidation")
+
+    def deleverage(self, symbol: str, quantity: Decimal | str | int) -> Order:
+        """The exchange takes `quantity` of a position to close another's."""
+        with self.engine.books():
+            return close_by_force(self.engine, self.instrument(symbol), Decimal(quantity), "auto_deleveraging")
+
+    def fund(self, symbol: str, rate: Decimal | str) -> Funding:
+        """A funding payment on the open position; rate 0.0001 is 0.01%, which a long pays."""
+        with self.engine.books():
+            return fund(self.engine, self.instrument(symbol), Decimal(rate))
+
+    def settle_fees(self) -> None:
+        """Show the fees that `fee_delay` held back."""
+        with self.engine.books():
+            self.engine.unsettled.clear()
+
+    def correct_fee(self, trade_id: str, symbol: str, amount: Decimal | str, currency: str | None = None) -> Fill:
+        with self.engine.books():
+            return correct_fee(self.engine, self.instrument(symbol), trade_id, Decimal(amount), currency)
 
     # --- the fault script ---
 
