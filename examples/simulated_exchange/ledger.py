@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Literal
 
 from .instruments import Instrument
@@ -23,6 +23,7 @@ FINAL_STATUSES = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED"})
 ZERO = Decimal(0)
 # Wide enough that every product of a price, a quantity and a rate is exact; only divisions are ever rounded.
 EXACT = Context(prec=60)
+_PAID = Decimal("1e-8")
 
 
 @dataclass
@@ -189,6 +190,8 @@ class Position:
         if self.quantity * change < 0:
             closed = min(abs(change), abs(self.quantity))
         pnl = (price - self.entry_price) * closed * (1 if self.quantity > 0 else -1)
+        # Eight digits, as exchanges pay it out: the entry price may be the sixty digits of a division.
+        pnl = pnl.quantize(_PAID, ROUND_HALF_UP, EXACT)
         opened = abs(change) - closed
         after = self.quantity + change
         if not after:
