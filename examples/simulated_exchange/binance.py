@@ -130,19 +130,42 @@ class Binance(BinanceMessages):
             {**params, "algoType": "CONDITIONAL", "triggerPrice": wanted.trigger_price, "clientAlgoId": client_id}
         )
 
+    def stop_by_hand(self, instrument: Instrument, prices: dict[str, Decimal]) -> None:
+        side = "SELL" if self.ledger.position(instrument).quantity > 0 else "BUY"
+        for name, price in prices.items():
+            self._place_algo(
+                {
+                    "algoType": "CONDITIONAL",
+                    "symbol": instrument.symbol,
+                    "side": side,
+                    "type": "STOP_MARKET" if name == "stopLoss" else "TAKE_PROFIT_MARKET",
+                    "triggerPrice": price,
+                    "closePosition": True,
+                    "clientAlgoId": f"web_{self._invented_id()[:20]}",
+                }
+            )
+
     def cancel_by_hand(self, order: Order) -> None:
         self.finish(order, "CANCELED", "CANCELED" if order.kind == "algo" else "")
 
     def forced_order(self, wanted: Order, cause: Cause) -> Order:
-        """LIMIT, as User's Force Orders shows them: IOC for a liquidation, GTC for deleveraging; not reduce-only."""
-        is_liquidation = cause == "liquidation"
+        """LIMIT, as User's Force Orders shows them: IOC for a liquidation, GTC for deleveraging; not reduce-only.
+
+        How a settlement looks but for its client id is [?].
+        """
         number = sum("cause" in order.details for order in self.ledger.orders) + 1
+        unique = f"{self.now()}{number:06d}"
+        client_ids = {
+            "liquidation": f"autoclose-{unique}",
+            "auto_deleveraging": "adl_autoclose",
+            "settlement": f"settlement_autoclose-{unique}",
+        }
         distance = wanted.instrument.tick * 100
         price = self.prices[wanted.instrument]
         wanted.type = "LIMIT"
-        wanted.client_order_id = f"autoclose-{self.now()}{number:06d}" if is_liquidation else "adl_autoclose"
+        wanted.client_order_id = client_ids[cause]
         wanted.limit_price = price + distance if wanted.side == "buy" else max(wanted.instrument.tick, price - distance)
-        wanted.time_in_force = "IOC" if is_liquidation else "GTC"
+        wanted.time_in_force = "IOC" if cause == "liquidation" else "GTC"
         return wanted
 
     def _invented_id(self) -> str:

@@ -125,7 +125,7 @@ class BinanceHistory(BinanceAccount):
         return [self.algo_json(order) for order in rows]
 
     def _force_orders(self, params: dict[str, Any]) -> list[dict[str, Any]]:
-        causes = {"LIQUIDATION": ("liquidation",), "ADL": ("auto_deleveraging",)}.get(
+        causes: tuple[str, ...] = {"LIQUIDATION": ("liquidation",), "ADL": ("auto_deleveraging",)}.get(
             str(params.get("autoCloseType")), ("liquidation", "auto_deleveraging")
         )
         orders = self._accepted("order", self._one_or_all(params), shown=True)

@@ -15,15 +15,15 @@ from typing import Any, ClassVar
 
 from . import bybit_wire as wire
 from .bybit_account import number
+from .bybit_drafts import BybitDrafts
 from .bybit_history import filter_word
-from .bybit_messages import BybitMessages
 from .engine import Answer, Call, Refusal, rounded
 from .instruments import PERPETUALS, SPOT_PAIRS, Instrument
-from .ledger import ZERO, Cause, Order, plain
+from .ledger import Cause, Order, plain
 from .settings import Settings
 
 
-class Bybit(BybitMessages):
+class Bybit(BybitDrafts):
     """One unified trading account in one-way mode."""
 
     remainder_status = "CANCELED"
@@ -118,7 +118,7 @@ class Bybit(BybitMessages):
     # --- orders that the bot did not place ---
 
     def place_by_hand(self, wanted: Order) -> Order:
-        """In the app: there is no orderLinkId; createType is CreateByUser as for any other."""
+        """In the app: there is no orderLinkId; a market close of a position is CreateByClosing [D]."""
         item = wanted.instrument
         params: dict[str, Any] = {
             "category": item.category,
@@ -134,14 +134,29 @@ class Bybit(BybitMessages):
         if wanted.trigger_price is not None:
             params["triggerPrice"] = wanted.trigger_price
             params["triggerDirection"] = 1 if wanted.trigger_price > self.prices[item] else 2
-        return self._place(self._draft(params))
+        order = self.order_draft(params)
+        if order.reduce_only and order.type == "Market" and not order.is_armed:
+            order.details["createType"] = "CreateByClosing"
+        return self._place(order)
+
+    def stop_by_hand(self, instrument: Instrument, prices: dict[str, Decimal]) -> None:
+        params = {"category": "linear", "symbol": instrument.symbol, "positionIdx": 0, **prices}
+        self.trading_stop(params)
 
     def cancel_by_hand(self, order: Order) -> None:
         self._cancel_one(order, "CancelByUser")
 
     def forced_order(self, wanted: Order, cause: Cause) -> Order:
-        """A market order without orderLinkId; createType says why. That it is Market, IOC, reduce-only is [?]."""
-        created_by = {"liquidation": "CreateByLiq", "auto_deleveraging": "CreateByAdl_PassThrough"}[cause]
+        """A market order without orderLinkId; createType says why. That it is Market, IOC, reduce-only is [?].
+
+        A part of a position goes in the ladder that frees margin, the whole is taken over [D].
+        """
+        whole = wanted.quantity == self.reducible(wanted)
+        created_by = {
+            "liquidation": "CreateByTakeOver_PassThrough" if whole else "CreateByLiq",
+            "auto_deleveraging": "CreateByAdl_PassThrough",
+            "settlement": "CreateBySettle",
+        }[cause]
         wanted.type, wanted.time_in_force, wanted.reduce_only = "Market", "IOC", True
         wanted.details = {"createType": created_by, "lastPriceOnCreated": plain(self.prices[wanted.instrument])}
         return wanted
@@ -160,7 +175,7 @@ class Bybit(BybitMessages):
                 return
             is_whole = order.details.get("tpslMode") == "Full"
             order.quantity = reducible if is_whole else min(order.quantity, reducible)
-        elif not self._affordable(order):
+        elif not self.affordable(order):
             self.finish(order, "REJECTED")
             return
         self.execute(order)
@@ -189,111 +204,11 @@ class Bybit(BybitMessages):
                 order.details["cancelType"] = "CancelByReduceOnly"
                 self.finish(order, "CANCELED", "Deactivated" if order.is_armed else "")
 
-    # --- drafts and checks ---
-
-    def draft(self, call: Call) -> Order | None:
-        if call.path == "/v5/order/create":
-            return self._draft(call.params)
-        if call.path == "/v5/position/trading-stop":
-            return self.draft_stop(self.instrument(call.params), call.params)
-        return None
-
-    def _draft(self, params: dict[str, Any]) -> Order:
-        item = self.instrument(params)
-        side, kind = str(params.get("side") or ""), str(params.get("orderType") or "")
-        if side not in ("Buy", "Sell"):
-            raise Refusal(10001, "params error: side invalid")
-        if kind not in ("Market", "Limit"):
-            raise Refusal(10001, "params error: OrderType invalid")
-        trigger = number(params, "triggerPrice", None)
-        direction = int(params.get("triggerDirection") or 0)
-        if trigger is not None and not direction:
-            # Spot has no triggerDirection: it follows from where the market is [D].
-            direction = 1 if trigger > self.prices[item] else 2
-        order = Order(
-            kind="order" if trigger is None else "conditional",
-            exchange_status="" if trigger is None else "Untriggered",
-            instrument=item,
-            side=side.lower(),
-            type=kind,
-            quantity=number(params, "qty", ZERO),
-            client_order_id=str(params.get("orderLinkId") or ""),
-            limit_price=number(params, "price", None) if kind == "Limit" else None,
-            trigger_price=trigger,
-            trigger_direction=direction if trigger is not None else 0,
-            reduce_only=params.get("reduceOnly") in (True, "true"),
-            time_in_force="IOC" if kind == "Market" else str(params.get("timeInForce") or "GTC"),
-            details={
-                "stopOrderType": "" if trigger is None else "Stop",
-                "closeOnTrigger": params.get("closeOnTrigger") in (True, "true"),
-                "marketUnit": str(params.get("marketUnit") or ""),
-                "lastPriceOnCreated": plain(self.prices[item]),
-                "attach": {name: params[name] for name in ("stopLoss", "takeProfit") if params.get(name)},
-            },
-        )
-        if item.category == "spot" and kind == "Market" and order.side == "buy":
-            self._from_quote(order)
-        return order
-
-    def _from_quote(self, order: Order) -> None:
-        """A spot market buy gives the amount of quote coins to spend, unless marketUnit says baseCoin."""
-        if order.details["marketUnit"] == "baseCoin":
-            return
-        item, worst = order.instrument, self.settings.slippage_ticks + self.settings.split_fills - 1
-        price = self.prices[item] + item.tick * worst
-        order.details["quote_quantity"] = order.quantity
-        order.quantity = (order.quantity / price // item.step) * item.step
-
-    def _check_attached(self, order: Order, base_price: Decimal) -> None:
-        """Stops that come with an entry are looked at before it is taken: a wrong one refuses the whole order."""
-        for name, value in (order.details.get("attach") or {}).items():
-            price = number({name: value}, name, ZERO)
-            if price and (price < base_price) != (order.side == "buy") ^ (name == "takeProfit"):
-                word = "lower" if (order.side == "buy") ^ (name == "takeProfit") else "higher"
-                words = f"{name} {price} set for {order.side} position should be {word} than base_price {base_price}"
-                raise Refusal(10001, words, order)
-
-    def _check(self, order: Order) -> None:
-        item = order.instrument
-        if order.quantity <= 0 or order.quantity % item.step or order.quantity > item.max_quantity:
-            raise Refusal(10001 if item.category == "linear" else 170137, "Qty invalid", order)
-        for price in (order.limit_price, order.trigger_price):
-            if price is not None and (price <= 0 or price % item.tick):
-                raise Refusal(10001 if item.category == "linear" else 170134, "Price invalid", order)
-        if order.type == "Limit" and order.limit_price is None:
-            raise Refusal(10001, "params error: price invalid", order)
-        taken = [other for other in self.ledger.orders if other.status != "REJECTED" and other.client_order_id]
-        # "Always unique": a link id stays taken after its order has ended.
-        if any(order.client_order_id == other.client_order_id for other in taken):
-            if item.category == "spot":
-                raise Refusal(170141, "Duplicate clientOrderId", order)
-            raise Refusal(110072, "OrderLinkedID is duplicate", order)
-        market = self.prices[item]
-        if not order.reduce_only and order.quantity * (order.limit_price or market) < item.min_notional:
-            if item.category == "spot":
-                raise Refusal(170140, "Order value exceeded lower limit.", order)
-            raise Refusal(110094, "Order does not meet minimum order value 5USDT", order)
-        self._check_attached(order, order.limit_price or market)
-        if order.trigger_price is not None and item.category == "linear":
-            if order.trigger_direction == 1 and order.trigger_price <= market:
-                raise Refusal(110092, "expect Rising, but trigger_price[...] <= current[...]", order)
-            if order.trigger_direction == 2 and order.trigger_price >= market:
-                raise Refusal(110093, "expect Falling, but trigger_price[...] >= current[...]", order)
-
-    def _affordable(self, order: Order) -> bool:
-        item = order.instrument
-        if item.category == "linear":
-            return self.can_afford(order)
-        balances = self.ledger.balances
-        if order.side == "sell":
-            return balances.get(item.base, ZERO) >= order.quantity
-        return balances.get(item.quote, ZERO) >= order.quantity * (order.limit_price or self.prices[item])
-
     # --- orders ---
 
     def _create(self, params: dict[str, Any]) -> dict[str, Any]:
         """The answer is an acknowledgement with two ids, whatever becomes of the order."""
-        return _ids(self._place(self._draft(params)))
+        return _ids(self._place(self.order_draft(params)))
 
     def _place(self, order: Order) -> Order:
         if order.reduce_only and order.instrument.category == "linear":
@@ -303,8 +218,8 @@ class Bybit(BybitMessages):
                 raise Refusal(110017, words, order)
             # A reduce-only order is cut to the position; quantity 0 with closeOnTrigger means all of it.
             order.quantity = min(order.quantity or reducible, reducible)
-        self._check(order)
-        if not order.reduce_only and order.kind == "order" and not self._affordable(order):
+        self.check(order)
+        if not order.reduce_only and order.kind == "order" and not self.affordable(order):
             if order.instrument.category == "spot":
                 raise Refusal(170131, "Insufficient balance.", order)
             raise Refusal(110007, "ab not enough for new order", order)

@@ -43,8 +43,9 @@ def status_word(order: Order) -> str:
 
 
 def execution_type(order: Order) -> str:
-    cause = order.details.get("cause")
-    return {"liquidation": "BustTrade", "auto_deleveraging": "AdlTrade"}.get(cause or "", "Trade")
+    """execType. Documented for a takeover is BustTrade; that each step of the ladder is one too is [?]."""
+    types = {"liquidation": "BustTrade", "auto_deleveraging": "AdlTrade", "settlement": "Settle"}
+    return types.get(order.details.get("cause", ""), "Trade")
 
 
 def order_json(order: Order, fees: dict[str, Decimal] | None, market_price: Decimal) -> dict[str, Any]:

@@ -15,6 +15,9 @@ All are POST with a JSON object, save the two reads. Amounts and prices are text
     /_control/cancel_by_hand {"order_id", "symbol"?}
     /_control/liquidate      {"symbol", "fraction"?}       -> {"order_id", "client_order_id"}
     /_control/deleverage     {"symbol", "quantity"}        -> {"order_id", "client_order_id"}
+    /_control/settle         {"symbol"}                    -> {"order_id", "client_order_id"}
+    /_control/stop_by_hand   {"symbol", "stop_loss"?, "take_profit"?}   -> {"orders": [{"order_id", ...}]}
+    /_control/now            {}                            -> {"now": 1700000000000}
     /_control/fund           {"symbol", "rate"}            -> {"funding_id", "amount"}
     /_control/correct_fee    {"trade_id", "symbol", "amount", "currency"?}
     /_control/messages       {"since"?}                    -> {"messages": [...]}
@@ -93,6 +96,9 @@ def add_control_routes(application: web.Application, sim: SimulatedExchange) -> 
         "cancel_by_hand": lambda body: sim.cancel_by_hand(**body),
         "liquidate": lambda body: ids(sim.liquidate(**body)),
         "deleverage": lambda body: ids(sim.deleverage(**body)),
+        "settle": lambda body: ids(sim.settle(**body)),
+        "stop_by_hand": lambda body: {"orders": [ids(order) for order in sim.stop_by_hand(**body)]},
+        "now": lambda body: {"now": sim.now()},
         "fund": fund,
         "correct_fee": correct_fee,
         "messages": lambda body: {"messages": sim.messages(**body)},

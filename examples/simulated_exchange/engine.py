@@ -140,6 +140,9 @@ class Engine(ABC):
         """Place an order as the exchange's own app does."""
 
     @abstractmethod
+    def stop_by_hand(self, instrument: Instrument, prices: dict[str, Decimal]) -> None: ...
+
+    @abstractmethod
     def cancel_by_hand(self, order: Order) -> None: ...
 
     @abstractmethod

@@ -17,7 +17,7 @@ from .instruments import Instrument
 Kind = Literal["order", "algo", "attached", "conditional"]
 Status = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
 # Why the exchange itself made an order.
-Cause = Literal["liquidation", "auto_deleveraging"]
+Cause = Literal["liquidation", "auto_deleveraging", "settlement"]
 
 FINAL_STATUSES = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED"})
 ZERO = Decimal(0)

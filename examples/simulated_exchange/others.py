@@ -23,6 +23,19 @@ def place_by_hand(engine: Engine, wanted: Order) -> Order:
     return order
 
 
+def stop_by_hand(engine: Engine, item: Instrument, prices: dict[str, Decimal]) -> list[Order]:
+    """Guard a whole position as a person does in the app; prices by "stopLoss" and "takeProfit".
+
+    Returns the orders that were made. Raises `Refusal` as the exchange would.
+    """
+    before = len(engine.ledger.orders)
+    engine.stop_by_hand(item, prices)
+    made = engine.ledger.orders[before:]
+    for order in made:
+        order.details["by"] = "hand"
+    return made
+
+
 def close_by_force(engine: Engine, item: Instrument, quantity: Decimal, cause: Cause) -> Order:
     """Close a position, or a part of it, with an order that the exchange makes itself.
 

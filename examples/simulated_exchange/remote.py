@@ -108,6 +108,20 @@ class RemoteExchange:
         ids: dict[str, str] = self.call("deleverage", symbol=symbol, quantity=str(quantity))
         return ids
 
+    def settle(self, symbol: str) -> dict[str, str]:
+        ids: dict[str, str] = self.call("settle", symbol=symbol)
+        return ids
+
+    def stop_by_hand(self, symbol: str, **prices: Decimal | str) -> list[dict[str, str]]:
+        """`prices`: stop_loss, take_profit -> [{"order_id", "client_order_id"}]"""
+        made: list[dict[str, str]] = self.call("stop_by_hand", symbol=symbol, **prices)["orders"]
+        return made
+
+    def now(self) -> int:
+        """The exchange's clock: milliseconds since the epoch."""
+        moment: int = self.call("now")["now"]
+        return moment
+
     def fund(self, symbol: str, rate: Decimal | str) -> dict[str, str]:
         """-> {"funding_id", "amount"}"""
         paid: dict[str, str] = self.call("fund", symbol=symbol, rate=str(rate))

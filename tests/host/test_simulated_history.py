@@ -296,8 +296,10 @@ async def test_the_controls_from_another_process(sim: SimulatedExchange) -> None
         paid = remote.fund(MNT, "0.0001")
         resting = remote.trade_by_hand(MNT, "buy", 20, type="limit", price="1.1")
         remote.cancel_by_hand(resting["order_id"], MNT)
+        (stop,) = remote.stop_by_hand(MNT, stop_loss="1.1")
         deleveraged = remote.deleverage(MNT, 5)
-        liquidated = remote.liquidate(MNT)
+        liquidated = remote.liquidate(MNT, "0.5")
+        settled = remote.settle(MNT)
         ledger = remote.ledger()
         remote.correct_fee(ledger["fills"][0]["exchange_trade_id"], MNT, "0.5")
         with pytest.raises(ValueError, match="cannot close"):
@@ -305,10 +307,12 @@ async def test_the_controls_from_another_process(sim: SimulatedExchange) -> None
         with pytest.raises(ValueError, match="Refusal"):
             remote.trade_by_hand(MNT, "buy", 1)
         assert [order["exchange_order_id"] for order in ledger["orders"]] == [
-            ids["order_id"] for ids in (placed, resting, deleveraged, liquidated)
+            ids["order_id"] for ids in (placed, resting, stop, deleveraged, liquidated, settled)
         ]
-        assert [order["by"] for order in ledger["orders"]] == ["hand", "hand", None, None]
-        assert [order["cause"] for order in ledger["orders"]] == [None, None, "auto_deleveraging", "liquidation"]
+        assert [order["by"] for order in ledger["orders"]] == ["hand", "hand", "hand", None, None, None]
+        causes = [None, None, None, "auto_deleveraging", "liquidation", "settlement"]
+        assert [order["cause"] for order in ledger["orders"]] == causes
+        assert remote.now() >= ledger["orders"][-1]["created_time"]
         assert ledger["orders"][0]["created_time"] - begin < HOUR
         assert ledger["orders"][1]["created_time"] - begin > DAY
         assert [funding["amount"] for funding in ledger["fundings"]] == ["-0.0024"]

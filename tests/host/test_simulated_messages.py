@@ -181,7 +181,7 @@ async def test_what_the_exchange_closes_is_named(sim: SimulatedExchange, client:
     else:
         rows = [item["data"][0] for item in messages]
         assert [row["execType"] for row in rows if "execType" in row] == ["AdlTrade", "BustTrade"]
-        assert {row["createType"] for row in rows} == {"CreateByAdl_PassThrough", "CreateByLiq"}
+        assert {row["createType"] for row in rows} == {"CreateByAdl_PassThrough", "CreateByTakeOver_PassThrough"}
 
 
 async def test_funding_is_pushed(sim: SimulatedExchange, client: Any) -> None:

@@ -58,6 +58,8 @@ async def test_an_order_by_hand_is_read_like_any_other(sim: SimulatedExchange, c
     assert (await by_id(client, limit))["status"] == "canceled"
     phone = sim.trade_by_hand(MNT, "sell", 10, client_order_id="ios_1", reduce_only=True)
     assert (phone.client_order_id, sim.ledger.positions) == ("ios_1", [])
+    if sim.kind == "bybit":
+        assert (await by_id(client, phone))["info"]["createType"] == "CreateByClosing"
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,19 @@ async def test_a_stop_by_hand_fires(sim: SimulatedExchange, client: Any, side: s
     assert sim.ledger.executed(stop).filled_quantity == 10
     assert sim.ledger.executed(stop).details["by"] == "hand"
     assert sim.requests.writes() == []
+
+
+async def test_a_position_guarded_by_hand(sim: SimulatedExchange, client: Any) -> None:
+    await client.create_order(MNT, "market", "buy", 10)
+    made = sim.stop_by_hand(MNT, stop_loss="1.1", take_profit="1.5")
+    assert [order.kind for order in made] == (["algo", "algo"] if sim.kind == "binance" else ["attached", "attached"])
+    assert [order.details["by"] for order in made] == ["hand", "hand"]
+    listed = await client.fetch_open_orders(MNT, params={"trigger": True})
+    assert {order["id"] for order in listed} == {order.exchange_order_id for order in made}
+    sim.set_price(MNT, "1.5")
+    fired = sim.ledger.executed(made[1])
+    assert (fired.status, fired.filled_quantity, fired.details["by"]) == ("FILLED", 10, "hand")
+    assert (made[0].status, sim.ledger.positions) == ("EXPIRED" if sim.kind == "binance" else "CANCELED", [])
 
 
 # --- closed by the exchange ---
@@ -104,7 +119,8 @@ async def test_a_liquidation(sim: SimulatedExchange, client: Any) -> None:
         forced = await client.fapiPrivateGetForceOrders({"autoCloseType": "LIQUIDATION"})
         assert [row["clientOrderId"] for row in forced] == [part.client_order_id, rest.client_order_id]
     else:
-        assert read["info"]["createType"] == "CreateByLiq"
+        assert read["info"]["createType"] == "CreateByTakeOver_PassThrough"
+        assert (await by_id(client, part))["info"]["createType"] == "CreateByLiq"
         assert (stop.exchange_status, stop.details["cancelType"]) == ("Deactivated", "CancelByTpSlTsClear")
         # ccxt asks for execType Trade unless told otherwise: it does not see these
         assert len(await client.fetch_my_trades(MNT)) == 1
@@ -112,6 +128,21 @@ async def test_a_liquidation(sim: SimulatedExchange, client: Any) -> None:
         assert [row["execType"] for row in rows] == ["BustTrade"] * 4 + ["Trade"]
     with pytest.raises(ValueError, match="cannot close"):
         sim.liquidate(MNT)
+
+
+async def test_a_settlement(sim: SimulatedExchange, client: Any) -> None:
+    await client.create_order(MNT, "market", "sell", 10)
+    order = sim.settle(MNT)
+    assert (order.details["cause"], order.side, sim.ledger.positions) == ("settlement", "buy", [])
+    read = await by_id(client, order)
+    if sim.kind == "binance":
+        assert read["clientOrderId"].startswith("settlement_autoclose-")
+    else:
+        assert read["info"]["createType"] == "CreateBySettle"
+        (row,) = (await client.privateGetV5ExecutionList({"category": "linear", "execType": "Settle"}))["result"][
+            "list"
+        ]
+        assert row["orderId"] == order.exchange_order_id
 
 
 async def test_auto_deleveraging(sim: SimulatedExchange, client: Any) -> None:
