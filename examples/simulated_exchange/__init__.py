@@ -22,7 +22,7 @@ from .faults import (
     RateLimited,
     Reject,
 )
-from .ledger import Fill, Ledger, Order, Position
+from .ledger import Fill, Funding, Ledger, Order, Position
 from .remote import RemoteExchange
 from .requests_log import CLIENT_IDS, LoggedRequest, RequestLog
 from .server import SimulatedExchange
@@ -32,6 +32,7 @@ __all__ = [
     "Delay",
     "DropRequest",
     "Fill",
+    "Funding",
     "Hold",
     "HttpPage",
     "Ledger",
