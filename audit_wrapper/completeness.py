@@ -506,6 +506,8 @@ class _Books:
                     f"{_digits(fee.amount or Decimal(0))} {fee.currency}" for fee in _by_currency(fees)
                 )
                 yield "fee", several, _digits(row.fee)
+            if row.fee_status != FeeStatus.SEVERAL:
+                yield "fee_status", FeeStatus.SEVERAL.value, row.fee_status
         elif fees:
             amount = total([fee.amount for fee in fees if fee.amount is not None])
             if row.fee != amount:
@@ -567,7 +569,12 @@ class _Books:
             return self._within(state.created_at)
         times = [one.fill.exchange_at for one in self._of.get(id(order), [])] + [state.exchange_at]
         known = [_utc(at) for at in times if at is not None]
-        return not known or (min(known) < self.until and max(known) >= self.since)
+        if not known:
+            return True
+        # a change after the range does not say that it began after it; but what began inside would have been shown
+        # with more than its executions
+        alone = state.order_status is None and state.quantity is None
+        return max(known) >= self.since and (not alone or min(known) < self.until)
 
     def _within(self, at: datetime | None) -> bool:
         # what has no time is not let go for that
@@ -687,7 +694,9 @@ class _Books:
                 continue
             filled, shown = state.filled_quantity, _quantity(fills)
             overlaps = self._overlaps_edge(order, state)
-            if fills and filled is not None and (shown > filled or (shown < filled and not overlaps)):
+            whole = all(fill.quantity is not None for fill in fills)
+            less = filled is not None and shown < filled and whole and not overlaps
+            if fills and filled is not None and (shown > filled or less):
                 in_trail = _digits(total(self._kept.get(order.row.order_key, []))) if order.row is not None else None
                 told = f"its executions add up to {_digits(shown)}, and it says {_digits(filled)}"
                 self._differs(order, "fills", told, in_trail)
@@ -702,6 +711,8 @@ class _Books:
                 self.unshown.append(f"how {name} stands" + (": its executions alone" if fills else ""))
             elif filled is None and order.row.filled:
                 self.unshown.append(f"how much of {name} was filled; the trail says {_digits(order.row.filled)}")
+            if not whole:
+                self.unshown.append(f"the quantity of each execution of {name}")
             rows = self._unchecked.get(id(order), [])
             if not fills and ((filled and not overlaps) or rows):
                 kept_too = f"; {_count(len(rows), 'fill')} of the trail could not be looked at" if rows else ""

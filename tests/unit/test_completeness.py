@@ -560,6 +560,15 @@ def test_executions_alone_do_not_vouch_for_the_order() -> None:
     assert "executions alone" in statement.unshown[0]
 
 
+def test_an_execution_without_a_quantity_cannot_be_added_up() -> None:
+    partly = Sighting(
+        state=state(), fills=(execution(1, quantity="2"), msgspec.structs.replace(execution(2), quantity=None))
+    )
+    statement = told((partly,), fills=(FILLS[0], kept(2)))
+    assert statement.different == ()
+    assert "quantity of each execution" in statement.unshown[0]
+
+
 def test_how_much_was_filled_must_have_been_said() -> None:
     statement = told((Sighting(state=state(filled_quantity=None)),), fills=())
     assert "the trail says 3" in statement.unshown[0]
@@ -653,6 +662,15 @@ def test_what_has_no_time_is_not_let_go_for_that() -> None:
     assert told((Sighting(state=state(created_at=None, exchange_at=None)),), (), ()).missing
     assert told((Sighting(state=state(), fills=(execution(1, exchange_at=None),)),), ORDERS, ()).missing
     assert told((), (), (kept(exchange_at=None),)).extra
+
+
+def test_a_change_after_the_range_does_not_say_that_the_order_began_after_it() -> None:
+    changed = Sighting(state=state(created_at=None, exchange_at=UNTIL + timedelta(hours=1)))
+    assert told((changed,), (), ()).missing
+    late = execution(1, exchange_at=UNTIL)
+    alone = Sighting(state=OrderState(exchange_order_id="7", symbol=PERP), fills=(late,))
+    assert told((alone,), (), ()).complete
+    assert told((alone, Sighting(state=OrderState(exchange_order_id="7"), fills=(execution(2),))), (), ()).missing
 
 
 def test_an_order_on_the_edge_is_compared_by_whatever_clock() -> None:
@@ -750,7 +768,10 @@ def test_fees_of_different_currencies_are_never_added() -> None:
     statement = told(seen, (several,), fills)
     assert statement.complete, str(statement)
     assert [(f.currency, f.at_exchange) for f in statement.fees] == [("BNB", D("0.0001")), ("USDT", D("0.04"))]
-    assert fields(told(seen, (row(),), fills).different) == ["fee"]
+    assert fields(told(seen, (row(),), fills).different) == ["fee", "fee_status"]
+    assert fields(told(seen, (msgspec.structs.replace(several, fee_status="pending"),), fills).different) == [
+        "fee_status"
+    ]
 
 
 def test_fills_without_a_known_fee_are_counted_and_not_added_as_zero() -> None:
