@@ -7,6 +7,7 @@ for one match only: a second row of one order is one too many.
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -227,8 +228,9 @@ class _Order:
     def ids(self) -> tuple[str, ...]:
         return (self.order_id,) if self.child_id is None else (self.order_id, self.child_id)
 
+    @functools.cached_property
     def state(self) -> OrderState:
-        """As the exchange shows it. A conditional order that fired has been executed as its child."""
+        """As the exchange shows it, once all sightings are in. A conditional order that fired has been executed as its child."""
         own = _latest(self.states)
         if self.child_id is None:
             return own
@@ -422,13 +424,13 @@ class _Books:
         fitting = [
             n for n in dict.fromkeys(candidates) if n in self._free and _same_market(self._free[n], order.symbol)
         ]
-        if fitting:
-            state = self._state(order)
+        if len(fitting) > 1:
             # of several rows of one order the most faithful one is its row, and the others are too many
-            best = min(
-                fitting, key=lambda n: len(list(_differences(state, self._free[n], self._average(order, state))))
-            )
-            order.row = self._free.pop(best)
+            state = self._state(order)
+            average = self._average(order, state)
+            fitting.sort(key=lambda n: len(list(_differences(state, self._free[n], average))))
+        if fitting:
+            order.row = self._free.pop(fitting[0])
 
     def _is_of_kind(self, number: int, kind: str) -> bool:
         row = self.orders[number]
@@ -437,7 +439,7 @@ class _Books:
         return kind == "order" or row.type not in ("MARKET", "LIMIT")
 
     def _state(self, order: _Order) -> OrderState:
-        state = order.state()
+        state = order.state
         if not order.by_child:
             return state
         # how it was placed is the conditional order's to say
@@ -520,7 +522,7 @@ class _Books:
         """The rows that the exchange did not show: too many, or an open question."""
         taken = [order for order in self.shown.orders if order.row is not None]
         for order in taken:
-            if order.row is not None and order.row.status == OrderStatus.UNKNOWN and order.state().order_status is None:
+            if order.row is not None and order.row.status == OrderStatus.UNKNOWN and order.state.order_status is None:
                 self._ask(order.row, "UNKNOWN, and the exchange does not say how it stands")
         for row in self._free.values():
             if row.order_id is not None and any(
@@ -610,7 +612,7 @@ class _Books:
 
     def _may_have(self, order: _Order, row: FillRow) -> bool:
         """Whether the exchange, which showed no execution of this order, leaves room for the trail's."""
-        filled = order.state().filled_quantity
+        filled = order.state.filled_quantity
         return filled is None or total(self._kept[row.order_key]) <= filled
 
     def _same_fill_market(self, row: FillRow, one: _Execution) -> bool:
@@ -689,7 +691,7 @@ class _Books:
     def check_executions(self) -> None:
         """Whether the exchange's executions add up to its own word, and what it did not show."""
         for order in self.shown.orders:
-            state, fills = order.state(), [one.fill for one in self._of.get(id(order), [])]
+            state, fills = order.state, [one.fill for one in self._of.get(id(order), [])]
             if order.row is None and not self._began_within(order, state):
                 continue
             filled, shown = state.filled_quantity, _quantity(fills)
