@@ -15,7 +15,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from audit_wrapper.errors import (
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import Entry, Journal
 from audit_wrapper.records import Record
+from audit_wrapper.rows import Books, Incomplete, OrderRow
 from audit_wrapper.settings import Settings
 
 logger = logging.getLogger("audit_wrapper")
@@ -73,6 +75,27 @@ class Store(Protocol):
 
     async def count_quarantined(self, stream: UUID) -> int:
         """How many entries of the stream are set aside and were not brought in since."""
+        ...
+
+    async def incomplete(self, account: str, since: datetime) -> list[Incomplete]:
+        """Orders to ask the exchange about: not done yet, nobody knows, a fee still unknown, or (of those made after
+        `since`) over without ever having had an id."""
+        ...
+
+    async def orders_of(self, exchange: str, account: str, ids: Iterable[str]) -> Books:
+        """Orders by any of the exchange's ids."""
+        ...
+
+    async def orders_between(self, exchange: str, account: str, since: datetime, until: datetime) -> Books:
+        """Orders made or executed in this time, or open since."""
+        ...
+
+    async def not_sent_by_us(self, exchange: str, account: str, since: datetime, until: datetime) -> list[OrderRow]:
+        """Orders made in this time of which only the exchange knows who sent them."""
+        ...
+
+    async def covered(self, exchange: str, account: str) -> list[Record]:
+        """Records of kind `covered`: what was read of the exchange's history to its end."""
         ...
 
     async def relink(self) -> int:

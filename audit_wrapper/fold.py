@@ -7,29 +7,34 @@ shows the order as it was before (less filled, or less far) tells only what nobo
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from audit_wrapper import routing
-from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked, Stop
 from audit_wrapper.exchanges.numbers import total
-from audit_wrapper.reading import answered, asked, canceled_ids, refusal
+from audit_wrapper.reading import answered, asked, canceled_ids, refusal, sightings
 from audit_wrapper.records import (
     Action,
+    Cause,
     Fee,
     FeeStatus,
     Fill,
+    FoundBy,
     Operation,
     OrderState,
     OrderStatus,
     PositionLink,
     Record,
     RecordKind,
+    Source,
 )
 
+BACKFILL = "backfill"  # the method that a record of a backfill names
 ATTACHED = {  # parts of records that place a stop attached to a position or to an order, and the types of these
     "stop_loss": "STOP_LOSS",
     "take_profit": "TAKE_PROFIT",
@@ -49,6 +54,9 @@ _RANK = {
     OrderStatus.FILLED: 4,
 }
 _DONE = 3
+# how far the exchange's clock may be from the bot's: Binance and Bybit refuse a request that is stamped more than 1 s
+# ahead of theirs, or (by default) 5 s behind
+_CLOCKS = timedelta(seconds=5)
 _LINK_RANK = {"scope": 3, "atomic": 2, "repository": 1}
 
 
@@ -76,14 +84,22 @@ def places(part: str) -> bool:
 class Fold:
     """Everything learned about one order so far. The attributes are what is known; None: nobody has said."""
 
-    def __init__(self) -> None:
+    def __init__(self, children: frozenset[str] = frozenset()) -> None:
+        """children: ids of the regular orders that this one, a conditional order, became when it fired."""
+        self._children = children
         self.known = OrderState()
         self.placed: Record | None = None  # the first record that placed it
+        self.placing: Placing | None = None
         self.stop: Stop | None = None
         self.position_index: int | None = None
         self.status: OrderStatus | None = None
         self.reason: str | None = None
         self.fills: dict[str, Fill] = {}
+        self.sources: dict[str, Source] = {}  # where each fill is known from first
+        self.sighted_by: set[Source] = set()
+        self.cause: Cause | None = None
+        self.found_by: FoundBy | None = None
+        self.absent: str | None = None  # why there is no such order, as far as nothing else was heard
         self.conflicts: set[str] = set()
         self.fees: tuple[Fee, ...] = ()
         self.fee_asked = False
@@ -150,8 +166,14 @@ class Fold:
             stops = self.known.type in RESTING_TYPES and asked(record)[0].state.type in RESTING_TYPES
             if record.kind is RecordKind.ACKNOWLEDGED and stops:
                 self.replaced_by = Placing(record.intent_id or record.record_id, routing.PLACED)
-        elif part == routing.SEEN:
-            self._seen(event)
+        elif part.startswith(routing.SEEN):
+            self._seen(event, _position(part))
+        elif part == routing.MATCHED and record.match is not None:
+            self.found_by = record.match.found_by
+            if record.match.exchange_order_id is None:
+                self.absent = record.reason
+            else:
+                self._know(OrderState(exchange_order_id=record.match.exchange_order_id))
 
     def take_scope(self, event: Event) -> None:
         """A record that changes the orders of its scope without naming them: what it did to this one is inferred."""
@@ -159,6 +181,8 @@ class Fold:
         if self.taken is None or event.stream != self.taken.stream or event.seq <= self.taken.seq:
             return
         if self.status not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED) or self._is_filled():
+            if self.status is OrderStatus.CANCELED and self.stop is not None and record.action is Action.SET_STOPS:
+                self._taken_off_by(record)
             return
         if self.placed is not None and record.intent_id == (self.placed.intent_id or self.placed.record_id):
             return  # its own making
@@ -184,7 +208,7 @@ class Fold:
         orders = asked(record)
         one = orders[index] if index < len(orders) else orders[0]
         if self.placed is None:
-            self.placed = record
+            self.placed, self.placing = record, Placing(record.intent_id or record.record_id, part)
             self._know(self._asked_state(one, record, part), gaps_only=self._said >= 0)
         match record.kind:
             case RecordKind.INTENT:
@@ -243,18 +267,24 @@ class Fold:
             self._move(OrderStatus.CANCELED, None)
             self.crossing = True
 
-    def _seen(self, event: Event) -> None:
-        record = event.record
-        if not isinstance(record.result, dict):
-            return
-        adapter = adapter_for(record.exchange or "")
-        arguments = record.call.arguments if record.call is not None else {}
-        self._know(OrderState(exchange_order_id=arguments.get("id")))
-        for order in record.result.get("orders") or ():
-            self._answered(adapter.order_state(order, record.market), event)
-        for trade in record.result.get("trades") or ():
-            self._fill(adapter.fill(trade, record.market))
+    def _seen(self, event: Event, index: int) -> None:
+        one, source = sightings(event.record)[index], source_of(event.record)
+        self.sighted_by.add(source)
+        causes = (one.state.cause, *(fill.cause for fill in one.fills))
+        self.cause = next((cause for cause in causes if cause is not None), self.cause)
+        state = one.state
+        if one.id_kind == "order" and state.exchange_order_id in self._children:
+            state = _as_its_parent(state)
+        elif self._said < 0 and state.order_status is None:
+            self._know(state)  # an execution alone shows little more than the ids
+        if state.order_status is not None or state.filled_quantity is not None:
+            self._answered(state, event)
+        self._know(OrderState(exchange_order_id=state.exchange_order_id, created_at=state.created_at))
+        for fill in one.fills:
+            self._fill(fill, source)
             self.fee_asked = True
+        if self.status is None:
+            self._move(OrderStatus.PARTIALLY_FILLED if one.fills else OrderStatus.UNKNOWN, None)
 
     # -- what is learned
 
@@ -290,7 +320,7 @@ class Fold:
         older = less or (rank is not None and rank < self._said and not more)
         self._know(state, gaps_only=older)
         for fill in state.fills:
-            self._fill(fill)
+            self._fill(fill, source_of(event.record))
         if rank is not None:
             self._said = max(self._said, rank)
             self.last_words[event.stream] = event.seq
@@ -331,15 +361,20 @@ class Fold:
         changes["filled_quantity"] = filled
         self.known = _with(self.known, changes)
 
-    def _fill(self, fill: Fill) -> None:
+    def _fill(self, fill: Fill, source: Source) -> None:
         if fill.exchange_trade_id is None:
             return
         before = self.fills.get(fill.exchange_trade_id)
-        if before is not None and (before.price, before.quantity) != (fill.price, fill.quantity):
-            self.conflicts.add(fill.exchange_trade_id)
-            return
-        if before is None or before.fee.status is not FeeStatus.REPORTED:
+        if before is None:
             self.fills[fill.exchange_trade_id] = fill
+            self.sources[fill.exchange_trade_id] = source
+        elif (before.price, before.quantity) != (fill.price, fill.quantity):
+            self.conflicts.add(fill.exchange_trade_id)
+        else:
+            # the fee that was said last counts: exchanges correct theirs, and charge some of them later
+            fee = fill.fee if _FEE_RANK[fill.fee.status] >= _FEE_RANK[before.fee.status] else before.fee
+            known = {name: value for name in Fill.__struct_fields__ if (value := getattr(before, name)) is not None}
+            self.fills[fill.exchange_trade_id] = msgspec.structs.replace(fill, **{**known, "fee": fee})
 
     def _never_existed(self) -> None:
         """Nothing of this order ever was at the exchange, as far as the exchange itself has not said otherwise."""
@@ -381,6 +416,16 @@ class Fold:
             return True
         return cancel_all.conditional == (self.known.type in RESTING_TYPES)
 
+    def _taken_off_by(self, record: Record) -> None:
+        """The exchange has said that this stop is off: by a call that set another one, if it went off just then."""
+        ended, began = self.known.exchange_at, record.called_at
+        if ended is None or began is None:
+            return
+        if began - _CLOCKS <= ended <= (record.answered_at or began) + _CLOCKS:
+            self.status = OrderStatus.NEW
+            self._superseded(record, asked(record)[0])
+            self.status = OrderStatus.CANCELED if self.status is OrderStatus.NEW else self.status
+
     def _superseded(self, record: Record, by: Asked) -> None:
         kind = self.stop.kind if self.stop is not None else None
         other = next((s for s in by.stops if s.kind == kind), None)
@@ -407,7 +452,11 @@ _MERGED = (
     "limit_price",
     "trigger_price",
     "reduce_only",
+    "created_at",
+    "exchange_at",
 )
+_FEE_RANK = {FeeStatus.REPORTED: 2, FeeStatus.SEVERAL: 2, FeeStatus.DERIVED: 1}
+_FEE_RANK.update({status: 0 for status in FeeStatus if status not in _FEE_RANK})
 # the answer to a stop may call itself "market" and leave out what was asked (ccxt on Binance's algo orders); the first
 # that knew is right
 _NEVER_CHANGE = ("type", "side", "symbol")
@@ -421,6 +470,34 @@ def _with(state: OrderState, changes: dict[str, object]) -> OrderState:
 def _position(part: str) -> int:
     _, _, number = part.partition(".")
     return int(number) if number.isdigit() else 0
+
+
+def source_of(record: Record) -> Source:
+    """Where what a record tells of an order is known from."""
+    if record.kind is RecordKind.OBSERVED:
+        return Source.OBSERVED
+    if record.kind is not RecordKind.RECONCILED:
+        return Source.ANSWER
+    backfilled = record.call is not None and record.call.method == BACKFILL
+    return Source.BACKFILLED if backfilled else Source.RECONCILED
+
+
+def _as_its_parent(child: OrderState) -> OrderState:
+    """What a conditional order's child says of the conditional order: what was executed, and how it ended."""
+    return _with(
+        child,
+        dict.fromkeys(
+            (
+                "exchange_order_id",
+                "client_order_id",
+                "type",
+                "limit_price",
+                "trigger_price",
+                "reduce_only",
+                "created_at",
+            )
+        ),
+    )
 
 
 def _opposite(side: str) -> str:

@@ -15,11 +15,11 @@ from uuid import UUID
 from audit_wrapper import routing
 from audit_wrapper.exchanges.numbers import total as exact_sum
 from audit_wrapper.fold import RESTING_TYPES, Event, Fold, Placing, places
-from audit_wrapper.reading import compact
-from audit_wrapper.records import Fee, FeeStatus, OrderStatus, Purpose
-from audit_wrapper.rows import FillRow, OrderRow, TradeRow
+from audit_wrapper.reading import compact, payments, sightings
+from audit_wrapper.records import Fee, FeeStatus, OrderStatus, Origin, Purpose, Record, Source
+from audit_wrapper.rows import FillRow, FundingRow, OrderRow, TradeRow
 
-__all__ = ["Event", "Projected", "project"]
+__all__ = ["Event", "Projected", "funding_of", "project"]
 
 _STOP_PURPOSE = {
     "STOP_LOSS": Purpose.STOP_LOSS,
@@ -38,6 +38,7 @@ class Projected(NamedTuple):
     fills: tuple[FillRow, ...]
     scope: str | None
     open: bool
+    placing: Placing | None = None  # what placed it; None: nothing of this trail did
     # what `order.replaced_by` was placed by: should that be known as one with another order, it goes by that one's key
     replaced_by: Placing | None = None
 
@@ -48,7 +49,7 @@ def project(order_key: UUID, events: Sequence[Event], scope_events: Sequence[Eve
     events: every record that mentions the order. scope_events: acknowledged records that change all orders of the
     order's scope without naming them (see `routing.scope_of`); those from before the order are passed over.
     """
-    fold = Fold()
+    fold = Fold(_children(events))
     # the journal of the bot that placed it first: what was asked comes before what others heard of it
     placing = {event.stream for event in events if places(event.part)}
     for event in sorted(events, key=lambda e: (e.stream not in placing, e.stream, e.seq, e.part)):
@@ -56,6 +57,30 @@ def project(order_key: UUID, events: Sequence[Event], scope_events: Sequence[Eve
     for event in sorted(scope_events, key=lambda e: (e.stream, e.seq)):
         fold.take_scope(event)
     return _Rows(fold).result(order_key)
+
+
+def _children(events: Sequence[Event]) -> frozenset[str]:
+    """Ids of the regular orders that a conditional order became, whichever record says so."""
+    shown = (one for event in events if event.part.startswith(routing.SEEN) for one in sightings(event.record))
+    return frozenset(one.child_order_id for one in shown if one.child_order_id is not None)
+
+
+def funding_of(record: Record) -> tuple[FundingRow, ...]:
+    """The funding payments that a record tells of, as far as the exchange gives them an id."""
+    return tuple(
+        FundingRow(
+            exchange=record.exchange or "",
+            account=record.account,
+            symbol=one.symbol or "",
+            payment_id=one.payment_id,
+            amount=one.amount,
+            currency=one.currency,
+            rate=one.rate,
+            exchange_at=one.exchange_at,
+        )
+        for one in payments(record)
+        if one.payment_id is not None
+    )
 
 
 class _Rows:
@@ -83,7 +108,7 @@ class _Rows:
             or compact(self.fold.known.symbol or unified)
         )
         purpose = self._purpose()
-        epoch = datetime.fromtimestamp(0, UTC)
+        began, changed = self._times()
         order = OrderRow(
             position_id=self.fold.link.position_id if self.fold.link else None,
             signal_id=self.fold.link.signal_id if self.fold.link else None,
@@ -102,28 +127,57 @@ class _Rows:
             fee=fee.amount,
             fee_currency=fee.currency,
             fee_status=fee.status.value,
-            created_at=self.fold.created_at or epoch,
-            updated_at=self.fold.updated_at or epoch,
+            created_at=began,
+            updated_at=changed,
             order_key=order_key,
             purpose=purpose.value if purpose else None,
             average_price=average,
             limit_price=self.fold.known.limit_price,
             trigger_price=self.fold.known.trigger_price,
             reduce_only=self.fold.known.reduce_only,
-            reason=None if status is OrderStatus.FILLED else self.fold.reason,
+            reason=self._reason(status),
             unified_symbol=unified,
             exchange_symbol=exchange_symbol,
             exchange_status=self.fold.known.exchange_status,
             link_how=self.fold.link.how if self.fold.link else None,
             replaced_by=routing.key_of_part(*self.fold.replaced_by) if self.fold.replaced_by else None,
             correlation_id=self.fold.operation.correlation_id if self.fold.operation else None,
+            origin=self._origin().value,
+            found_by=self.fold.found_by.value if self.fold.found_by else None,
         )
         scope = routing.scope(first, unified or self.fold.known.symbol or "")
         is_open = status in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNKNOWN)
-        return Projected(order, self._trade(order), self._fill_rows(order), scope, is_open, self.fold.replaced_by)
+        return Projected(
+            order, self._trade(order), self._fill_rows(order), scope, is_open, self.fold.placing, self.fold.replaced_by
+        )
+
+    def _is_absent(self) -> bool:
+        # what is heard of an order later counts over not having found it
+        return self.fold.absent is not None and self.fold.status is OrderStatus.UNKNOWN and not self.fold.fills
+
+    def _origin(self) -> Origin:
+        if self.fold.placed is not None:
+            return Origin.BOT
+        if self.fold.cause is not None:
+            return Origin(self.fold.cause.value)
+        return Origin.BACKFILLED if self.fold.sighted_by == {Source.BACKFILLED} else Origin.EXTERNAL
+
+    def _times(self) -> tuple[datetime, datetime]:
+        """When it began, and when it changed last: by the bot's clock what the bot sent, else by the exchange's."""
+        epoch = datetime.fromtimestamp(0, UTC)
+        began, changed = self.fold.created_at or epoch, self.fold.updated_at or epoch
+        if self.fold.placed is not None:
+            return began, changed
+        began = self.fold.known.created_at or min(
+            (f.exchange_at for f in self.fold.fills.values() if f.exchange_at), default=began
+        )
+        by_exchange = [self.fold.known.exchange_at, *(f.exchange_at for f in self.fold.fills.values())]
+        return began, max((moment for moment in by_exchange if moment is not None), default=changed)
 
     def _executed(self) -> tuple[Decimal | None, Decimal | None]:
         filled, average = self.fold.filled, self.fold.known.average_price
+        if self._is_absent():
+            return Decimal(0), None
         fills = self.fold.whole_fills
         total = exact_sum([quantity for _, quantity in fills])
         if total and filled == total:
@@ -147,6 +201,8 @@ class _Rows:
 
     def _final_status(self, size: Decimal | None, filled: Decimal | None) -> OrderStatus:
         status = self.fold.status or OrderStatus.UNKNOWN
+        if self._is_absent():
+            return OrderStatus.REJECTED
         if filled and size is not None and filled >= size:
             return OrderStatus.FILLED
         if status is OrderStatus.FILLED and filled is not None and size is not None and filled < size:
@@ -154,6 +210,11 @@ class _Rows:
         if status is OrderStatus.NEW and filled:
             return OrderStatus.PARTIALLY_FILLED
         return status
+
+    def _reason(self, status: OrderStatus) -> str | None:
+        if self._is_absent():
+            return self.fold.absent
+        return None if status is OrderStatus.FILLED else self.fold.reason
 
     def _fee(self, filled: Decimal | None, size: Decimal | None, status: OrderStatus) -> Fee:
         if filled is None:
@@ -230,6 +291,7 @@ class _Rows:
             position_id=order.position_id,
             purpose=order.purpose,
             fee_status=order.fee_status,
+            origin=order.origin,
         )
 
     def _fill_rows(self, order: OrderRow) -> tuple[FillRow, ...]:
@@ -250,6 +312,7 @@ class _Rows:
                 fee_status=fill.fee.status.value,
                 liquidity=fill.liquidity.value if fill.liquidity else None,
                 exchange_at=fill.exchange_at,
+                source=self.fold.sources[trade_id].value,
                 conflicts=trade_id in self.fold.conflicts,
             )
             for trade_id, fill in sorted(self.fold.fills.items())

@@ -16,8 +16,10 @@ from audit_wrapper import calls
 from audit_wrapper.codec import exact_json
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked
+from audit_wrapper.exchanges.funding import FundingPayment
 from audit_wrapper.exchanges.numbers import decimal_of, positive_of
 from audit_wrapper.exchanges.outcomes import judge_answer
+from audit_wrapper.exchanges.sighting import Sighting
 from audit_wrapper.records import Action, Call, OrderState, Record, RecordKind, Seam
 
 _TRIGGER_NAMES = ("triggerPrice", "stopPrice", "stop_price", "stopLossPrice", "takeProfitPrice", "new_sl_price")
@@ -65,6 +67,30 @@ def answer(record: Record, position: int | None = None) -> Mapping[str, Any] | N
     elif result is None and text:
         result = _parsed(text)
     return _exact(_unwrapped(result), record) if isinstance(result, Mapping) else None
+
+
+def sightings(record: Record) -> tuple[Sighting, ...]:
+    """The orders that the exchange showed when it was asked, or by itself; () in a record of any other kind."""
+    if record.kind not in (RecordKind.RECONCILED, RecordKind.OBSERVED):
+        return ()
+    shown: Any = record.result
+    if record.kind is RecordKind.RECONCILED:
+        shown = (
+            [one for part in ("orders", "trades") for one in shown.get(part) or ()] if isinstance(shown, dict) else []
+        )
+    return tuple(
+        one for one in adapter_for(record.exchange or "").sightings(shown, record.market) if one.state.exchange_order_id
+    )
+
+
+def payments(record: Record) -> tuple[FundingPayment, ...]:
+    """The funding payments that the exchange told of."""
+    if record.kind not in (RecordKind.RECONCILED, RecordKind.OBSERVED):
+        return ()
+    told: Any = record.result
+    if record.kind is RecordKind.RECONCILED:
+        told = told.get("funding") if isinstance(told, dict) else None
+    return adapter_for(record.exchange or "").payments(told, record.market) if told else ()
 
 
 def refusal(record: Record, position: int) -> str | None:

@@ -85,6 +85,26 @@ class OrderStatus(StrEnum):
     MODIFIED = "MODIFIED"  # ours: an attached stop that another one took the place of
 
 
+class Origin(StrEnum):
+    """Who sent an order."""
+
+    BOT = "bot"  # sent through this trail
+    EXTERNAL = "external"  # found at the exchange: by hand, by another bot, or by this one before it had a trail
+    BACKFILLED = "backfilled"  # the same, found by a backfill only
+    LIQUIDATION = "liquidation"  # the exchange itself, as the three below
+    AUTO_DELEVERAGING = "auto_deleveraging"
+    SETTLEMENT = "settlement"
+
+
+class Source(StrEnum):
+    """Where a fill is known from."""
+
+    ANSWER = "answer"  # the answer to a request of the bot
+    RECONCILED = "reconciled"  # the exchange was asked
+    OBSERVED = "observed"  # the exchange said so by itself
+    BACKFILLED = "backfilled"
+
+
 class FeeStatus(StrEnum):
     """What is known about a fee."""
 
@@ -236,6 +256,27 @@ class PositionLink(_Value, frozen=True, kw_only=True):
     intended_stop: Decimal | None = None
 
 
+class FoundBy(StrEnum):
+    """How it became known what an unanswered request came to."""
+
+    CLIENT_ORDER_ID = "client_order_id"
+    UNIQUE_MATCH = (
+        "unique_match"  # the only order of its symbol, side, type, quantity and prices in the time it was sent
+    )
+    ABSENCE = "absence"  # asked for after it must be findable and before it is forgotten, the exchange has none
+
+
+class Match(_Value, frozen=True, kw_only=True):
+    """What an order without an id turned out to be. `part`: which order of the request. No id: there is no such order."""
+
+    intent_id: UUID
+    part: str
+    found_by: FoundBy
+    exchange_order_id: str | None = None
+    id_kind: str = "order"
+    symbol: str | None = None
+
+
 class Record(_Value, frozen=True, kw_only=True):
     """One line of the trail. Which fields are set depends on `kind`; what is not known is None.
 
@@ -263,6 +304,7 @@ class Record(_Value, frozen=True, kw_only=True):
     failure: Failure | None = None
     position: PositionLink | None = None
     replaces: tuple[str, ...] = ()  # orders this operation canceled before it placed this one: kind:id:symbol
+    match: Match | None = None
     reason: str | None = None
     called_at: datetime | None = None
     answered_at: datetime | None = None

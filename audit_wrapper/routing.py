@@ -13,7 +13,7 @@ from uuid import UUID, uuid3, uuid5
 
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked
-from audit_wrapper.reading import answer, answered, asked, compact
+from audit_wrapper.reading import answer, answered, asked, compact, sightings
 from audit_wrapper.records import Action, OrderState, Record, RecordKind
 
 _EXTERNAL = UUID("6f1d1c1e-6a5b-5d0c-9f43-9c2f8a7d7a11")  # namespace of orders first met by an id that others made
@@ -21,7 +21,8 @@ _EXTERNAL = UUID("6f1d1c1e-6a5b-5d0c-9f43-9c2f8a7d7a11")  # namespace of orders 
 PLACED = "order"  # the order this record places (order.1, order.2, ... in a batch)
 TARGET = "target"  # the order this record cancels or amends
 REPLACED = "replaced"  # a stop that was canceled so that this record's stop could take its place
-SEEN = "seen"  # an order the exchange showed when it was asked
+SEEN = "seen"  # an order the exchange showed, asked or by itself (seen.1, seen.2, ... where it showed several)
+MATCHED = "matched"  # an order that was found at the exchange after its answer was lost, or found not to be there
 LINK = "link"  # the order that a position's row names as its entry
 
 
@@ -55,8 +56,10 @@ class Route(NamedTuple):
 
 def mentions(record: Record) -> tuple[Mention, ...]:
     """Every order the record speaks of. A record that speaks of none (an account change, a report) gives ()."""
-    if record.kind is RecordKind.RECONCILED:
+    if record.kind in (RecordKind.RECONCILED, RecordKind.OBSERVED):
         return _seen(record)
+    if record.kind is RecordKind.MATCHED:
+        return _matched(record)
     if record.kind is RecordKind.LINKED:
         return _linked(record)
     if record.kind in (RecordKind.REPORTED, RecordKind.UNATTRIBUTED):
@@ -107,6 +110,16 @@ class Index:
         found = mentions(record) if spoken_of is None else spoken_of
         return tuple(Route(self._key_of(mention, record), mention.part) for mention in found)
 
+    def keys_of(self, exchange: str, account: str, ids: Iterable[str]) -> set[UUID]:
+        """The orders known by these ids of the exchange."""
+        names = [(exchange, account, kind, value) for value in set(ids) for kind in ("order", "algo")]
+        return {self.current(key) for name in names for _, key in self._keys.get(name, [])}
+
+    @property
+    def conditional(self) -> set[UUID]:
+        """Orders known by the id of a conditional order."""
+        return {self.current(key) for name, places in self._keys.items() if name[2] == "algo" for _, key in places}
+
     def current(self, key: UUID) -> UUID:
         """The key an order goes by now, after merges."""
         while key in self.merged:
@@ -145,6 +158,8 @@ def _seniority(key: UUID) -> tuple[bool, UUID]:
 
 
 def _own_key(mention: Mention, record: Record) -> UUID:
+    if record.kind is RecordKind.MATCHED and record.match is not None:
+        return key_of_part(record.match.intent_id, record.match.part)
     intent = next((a for a in mention.aliases if a.kind == "intent"), None)
     if intent is None or mention.part == TARGET:
         named = next((a for a in mention.aliases if a.kind != "intent"), mention.aliases[0])
@@ -204,14 +219,24 @@ def _target(record: Record, one: Asked, part: str, position: int | None) -> tupl
 
 
 def _seen(record: Record) -> tuple[Mention, ...]:
-    # a reconciliation asks about one order at a time, and says in its call about which
-    if record.call is None:
+    found = []
+    for index, one in enumerate(sightings(record)):
+        symbol = _symbol(record, one.state)
+        aliases = [_named(record, symbol, one.id_kind, one.state.exchange_order_id or "")]
+        if one.child_order_id is not None:
+            aliases.append(_named(record, symbol, "order", one.child_order_id))
+        found.append(Mention(tuple(aliases), f"{SEEN}.{index}" if index else SEEN))
+    return tuple(found)
+
+
+def _matched(record: Record) -> tuple[Mention, ...]:
+    match = record.match
+    if match is None:
         return ()
-    value, kind = record.call.arguments.get("id"), record.call.arguments.get("id_kind", "order")
-    if not isinstance(value, str):
-        return ()
-    symbol = _symbol(record, OrderState(symbol=record.call.arguments.get("symbol")))
-    return (Mention((_named(record, symbol, str(kind), value),), SEEN),)
+    aliases = [intent_alias(record.exchange or "", record.account, match.intent_id, match.part)]
+    if match.exchange_order_id is not None:
+        aliases.append(_named(record, match.symbol or "", match.id_kind, match.exchange_order_id))
+    return (Mention(tuple(aliases), MATCHED),)
 
 
 def _linked(record: Record) -> tuple[Mention, ...]:

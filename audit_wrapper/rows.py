@@ -68,6 +68,8 @@ class OrderRow(_Row, frozen=True, kw_only=True):
     link_how: str | None = None
     replaced_by: UUID | None = None
     correlation_id: UUID | None = None
+    origin: str | None = None
+    found_by: str | None = None
 
 
 class TradeRow(_Row, frozen=True, kw_only=True):
@@ -94,6 +96,42 @@ class TradeRow(_Row, frozen=True, kw_only=True):
     position_id: str | None = None
     purpose: str | None = None
     fee_status: str | None = None
+    origin: str | None = None
+
+
+class Incomplete(msgspec.Struct, frozen=True):
+    """An order that is not over, or of which something is not known. `intent_id`, `part`: what placed it, None where
+    nothing of this trail did."""
+
+    row: OrderRow
+    intent_id: UUID | None
+    part: str | None
+
+
+class Books(msgspec.Struct, frozen=True):
+    """Orders, and all fills of these orders. `algo_keys`: the orders whose id is that of a conditional order of Binance."""
+
+    orders: tuple[OrderRow, ...] = ()
+    fills: tuple[FillRow, ...] = ()
+    algo_keys: frozenset[UUID] = frozenset()
+
+
+class FundingRow(_Row, frozen=True, kw_only=True):
+    """One funding payment. `amount` is received > 0, paid < 0."""
+
+    exchange: str
+    account: str
+    symbol: str
+    payment_id: str
+    amount: Decimal
+    currency: str | None = None
+    rate: Decimal | None = None
+    exchange_at: datetime | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What it is known by."""
+        return self.exchange, self.account, self.payment_id, self.symbol
 
 
 class FillRow(_Row, frozen=True, kw_only=True):
@@ -114,4 +152,5 @@ class FillRow(_Row, frozen=True, kw_only=True):
     fee_status: str | None = None
     liquidity: str | None = None
     exchange_at: datetime | None = None
+    source: str | None = None
     conflicts: bool = False  # another, different fill was reported under the same id; both are in audit.events

@@ -19,9 +19,9 @@ import msgspec
 from audit_wrapper import codec, routing
 from audit_wrapper.errors import InvalidRow, StreamConflict
 from audit_wrapper.fold import ATTACHED
-from audit_wrapper.projection import Event, Projected, project
+from audit_wrapper.projection import Event, Projected, funding_of, project
 from audit_wrapper.records import Record
-from audit_wrapper.rows import FillRow, OrderRow, TradeRow
+from audit_wrapper.rows import FillRow, FundingRow, OrderRow, TradeRow
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
 
@@ -145,6 +145,7 @@ async def _apply(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> 
     if not arrivals:
         return set()
     touched = await route(con, sql, arrivals)
+    await add_funding(con, sql, arrivals)
     touched |= await _orders_in_scopes(con, sql, [a for a in arrivals if a.scope is not None])
     keys, decoded = sorted(touched), {(a.stream, a.seq): a.record for a in arrivals}
     for at in range(0, len(keys), _REFRESHED_AT_ONCE):
@@ -171,6 +172,16 @@ async def refresh(con: Connection, sql: Queries, keys: Sequence[UUID], decoded: 
         sharing = await con.fetch(sql["orders_sharing_fills"], keys)
         keys = [*keys, *(row["order_key"] for row in sharing)]
         await _write(con, sql, await _project(con, sql, keys, decoded))
+
+
+async def add_funding(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> None:
+    """Write down the funding payments that these records tell of."""
+    rows: dict[tuple[str, ...], FundingRow] = {}
+    for arrival in arrivals:
+        with _pure(f"read the payments of record {arrival.seq} of stream {arrival.stream}"):
+            rows.update({row.key: row for row in funding_of(arrival.record)})
+    if rows:
+        await con.execute(sql["add_funding"], _json(rows.values()))
 
 
 async def route(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> set[UUID]:
@@ -314,8 +325,8 @@ async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Project
     if fills := [fill for one in projected.values() for fill in one.fills]:
         await con.execute(sql["insert_fills"], _json(fills))
         await con.execute(sql["flag_conflicting_fills"], keys)
-    states = [(key, one.scope, one.open) for key, one in projected.items()]
-    await con.execute(sql["save_states"], *_columns(states, 3))
+    states = [(key, one.scope, one.open, *(one.placing or (None, None))) for key, one in projected.items()]
+    await con.execute(sql["save_states"], *_columns(states, 5))
 
 
 async def _adopt(con: Connection, sql: Queries, orders: Sequence[OrderRow]) -> None:
@@ -354,7 +365,7 @@ def _following(trade: TradeRow, order: OrderRow) -> TradeRow:
     )
 
 
-def _json(rows: Iterable[OrderRow | TradeRow | FillRow]) -> str:
+def _json(rows: Iterable[OrderRow | TradeRow | FillRow | FundingRow]) -> str:
     """Rows as PostgreSQL's json_populate_recordset reads them: every digit as text, times in UTC without a zone."""
     return msgspec.json.encode([{name: _value(row[name]) for name in row} for row in rows]).decode("utf-8")
 

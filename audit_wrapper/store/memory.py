@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from audit_wrapper.journal import Entry
-from audit_wrapper.projection import Event, Projected, project
-from audit_wrapper.records import Record
+from audit_wrapper.projection import Event, Projected, funding_of, project
+from audit_wrapper.records import Record, RecordKind
 from audit_wrapper.routing import Index, scope_of
-from audit_wrapper.rows import FillRow, OrderRow, TradeRow
+from audit_wrapper.rows import Books, FillRow, FundingRow, Incomplete, OrderRow, TradeRow
 
 
 class MemoryStore:
@@ -25,6 +26,8 @@ class MemoryStore:
         self._scoped: dict[str, list[Event]] = defaultdict(list)
         self._projected: dict[UUID, Projected] = {}
         self._taken: dict[tuple[UUID, int], bytes] = {}
+        self._covered: list[Record] = []
+        self._funding: dict[tuple[str, ...], FundingRow] = {}
         self.quarantined: list[tuple[Entry, str]] = []
 
     async def open(self) -> None:
@@ -67,6 +70,10 @@ class MemoryStore:
             if (stream, entry.seq) in self._taken:
                 continue
             self._taken[stream, entry.seq] = entry.hash
+            if record.kind is RecordKind.COVERED:
+                self._covered.append(record)
+            for payment in funding_of(record):
+                self._funding.setdefault(payment.key, payment)
             merged = set(self._index.merged)
             for route in self._index.route(record):
                 self._events[route.order_key].append(Event(stream, entry.seq, record, route.part))
@@ -100,6 +107,11 @@ class MemoryStore:
         return sorted(rows, key=lambda row: (row.executed_at or row.updated_at, row.order_key))
 
     @property
+    def funding(self) -> list[FundingRow]:
+        """The rows of audit.funding, by their key."""
+        return [self._funding[key] for key in sorted(self._funding)]
+
+    @property
     def fills(self) -> list[FillRow]:
         """The rows of audit.fills."""
         rows = [fill for p in self._projected.values() for fill in p.fills]
@@ -109,14 +121,54 @@ class MemoryStore:
         flagged = [msgspec.structs.replace(r, conflicts=r.conflicts or len(orders[_same_fill(r)]) > 1) for r in rows]
         return sorted(flagged, key=lambda row: (row.order_key, row.exchange_trade_id))
 
-    async def incomplete_orders(self, account: str) -> list[OrderRow]:
-        """Orders that a reconciliation should ask about."""
-        waiting = ("NEW", "PARTIALLY_FILLED", "UNKNOWN")
+    async def incomplete(self, account: str, since: datetime) -> list[Incomplete]:
+        """As of PostgresStore."""
+        return [
+            Incomplete(row, *(self._projected[row.order_key].placing or (None, None)))
+            for row in self.orders
+            if row.account == account
+            and (
+                row.status in _OPEN
+                or row.fee_status == "pending"
+                or (row.order_id is None and row.status in ("MODIFIED", "CANCELED") and row.created_at > since)
+            )
+        ]
+
+    async def orders_of(self, exchange: str, account: str, ids: Iterable[str]) -> Books:
+        """As of PostgresStore."""
+        keys = self._index.keys_of(exchange, account, ids)
+        return self._with_fills(row for row in self.orders if row.order_key in keys)
+
+    async def orders_between(self, exchange: str, account: str, since: datetime, until: datetime) -> Books:
+        """As of PostgresStore."""
+        executed = {fill.order_key for fill in self.fills if fill.exchange_at and since <= fill.exchange_at < until}
+        return self._with_fills(
+            row
+            for row in self.orders
+            if (row.exchange, row.account) == (exchange, account)
+            and row.created_at < until
+            and (row.created_at >= since or row.status in _OPEN or row.order_key in executed)
+        )
+
+    async def not_sent_by_us(self, exchange: str, account: str, since: datetime, until: datetime) -> list[OrderRow]:
+        """As of PostgresStore."""
         return [
             row
             for row in self.orders
-            if row.account == account and (row.status in waiting or row.fee_status == "pending")
+            if (row.exchange, row.account) == (exchange, account)
+            and row.origin in ("external", "backfilled")
+            and since <= row.created_at < until
         ]
+
+    async def covered(self, exchange: str, account: str) -> list[Record]:
+        """As of PostgresStore."""
+        return [record for record in self._covered if (record.exchange, record.account) == (exchange, account)]
+
+    def _with_fills(self, rows: Iterable[OrderRow]) -> Books:
+        orders = tuple(rows)
+        keys = {row.order_key for row in orders}
+        algo = frozenset(key for key in keys if key in self._index.conditional)
+        return Books(orders, tuple(fill for fill in self.fills if fill.order_key in keys), algo)
 
     def _pointing(self, row: OrderRow) -> OrderRow:
         # what took its place may have become known as one with another order
@@ -129,6 +181,9 @@ class MemoryStore:
             first = project(key, events)
             scoped = self._scoped.get(first.scope, []) if first.scope is not None else []
             self._projected[key] = project(key, events, scoped) if scoped else first
+
+
+_OPEN = ("NEW", "PARTIALLY_FILLED", "UNKNOWN")
 
 
 def _same_fill(row: FillRow) -> tuple[str | None, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NamedTuple, Self, TypeVar
@@ -13,8 +13,9 @@ import asyncpg
 from audit_wrapper import codec
 from audit_wrapper.errors import CodecError, InvalidRow, SettingsError, StoreUnavailable
 from audit_wrapper.records import Record
+from audit_wrapper.rows import Books, Incomplete, OrderRow
+from audit_wrapper.store import books, reads, rebuild, repository, schema
 from audit_wrapper.store import deliver as delivering
-from audit_wrapper.store import reads, rebuild, repository, schema
 from audit_wrapper.store.connection import Connection, Connections, check_dsn, shown
 from audit_wrapper.store.deliver import Entry
 from audit_wrapper.store.links import Linker
@@ -264,10 +265,31 @@ class PostgresStore:
         async with self._connections.use("read open stops") as con:
             return await con.fetch(self._sql["open_stops"], exchange, symbol)
 
-    async def incomplete_orders(self, account: str = "default") -> Rows:
-        """Rows that the exchange should be asked about: not done yet, nobody knows, or a fee still unknown."""
+    async def incomplete(self, account: str, since: datetime) -> list[Incomplete]:
+        """Orders to ask the exchange about: not done yet, nobody knows, a fee still unknown, or (of those made after
+        `since`) over without ever having had an id."""
         async with self._connections.use("read incomplete orders") as con:
-            return await con.fetch(self._sql["incomplete_orders"], account)
+            return await books.incomplete(con, self._sql, account, since)
+
+    async def orders_of(self, exchange: str, account: str, ids: Iterable[str]) -> Books:
+        """Orders by any of the exchange's ids."""
+        async with self._connections.use("read orders") as con:
+            return await books.orders_of(con, self._sql, exchange, account, ids)
+
+    async def orders_between(self, exchange: str, account: str, since: datetime, until: datetime) -> Books:
+        """Orders made or executed in this time, or open since."""
+        async with self._connections.use("read orders") as con:
+            return await books.orders_between(con, self._sql, exchange, account, since, until)
+
+    async def not_sent_by_us(self, exchange: str, account: str, since: datetime, until: datetime) -> list[OrderRow]:
+        """Orders made in this time of which only the exchange knows who sent them."""
+        async with self._connections.use("read orders") as con:
+            return await books.not_sent_by_us(con, self._sql, exchange, account, since, until)
+
+    async def covered(self, exchange: str, account: str) -> list[Record]:
+        """Records of kind `covered`: what was read of the exchange's history to its end."""
+        async with self._connections.use("read what a backfill has read") as con:
+            return await books.covered(con, self._sql, exchange, account)
 
     async def order_history(self, order: str | UUID) -> list[HistoryEvent]:
         """Every record of an order, in order. `order`: its exchange order id (of every order that has it), or its key."""

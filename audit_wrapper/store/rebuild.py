@@ -2,7 +2,7 @@
 
 from audit_wrapper import codec
 from audit_wrapper.store.connection import Connection
-from audit_wrapper.store.deliver import Arrival, lock, refresh, route
+from audit_wrapper.store.deliver import Arrival, add_funding, lock, refresh, route
 from audit_wrapper.store.queries import Queries
 
 _CHUNK = 1000
@@ -26,6 +26,7 @@ async def rebuild(con: Connection, sql: Queries) -> int:
             sql["mend_scopes"], [a.stream for a in arrivals], [a.seq for a in arrivals], [a.scope for a in arrivals]
         )
         await route(con, sql, arrivals)
+        await add_funding(con, sql, arrivals)
     done, after_key = 0, None
     while keys := [row["order_key"] for row in await con.fetch(sql["next_orders"], after_key, _CHUNK)]:
         await refresh(con, sql, keys, {})

@@ -540,8 +540,8 @@ async def test_reading_it_back(store, journal, connection, operation):
     assert [row["order_id"] for row in await store.open_stops()] == ["3"]
     assert [row["order_id"] for row in await store.open_stops("kraken", "MNT/USDT:USDT")] == ["3"]
     assert await store.open_stops("binance") == []
-    assert [row["order_id"] for row in await store.incomplete_orders()] == ["2", "3"]
-    assert await store.incomplete_orders("another") == []
+    assert [one.row.order_id for one in await store.incomplete("default", LONG_AGO)] == ["2", "3"]
+    assert await store.incomplete("another", LONG_AGO) == []
     by_id = await store.order_history("2")
     assert [event.record for event in by_id] == [entry.record for entry in resting]
     assert await store.order_history(by_id[0].order_key) == by_id

@@ -38,7 +38,11 @@ CREATE TABLE IF NOT EXISTS "monitoring"."orders" (
     link_how        text,                            -- how position_id is known: scope, atomic, repository,
                                                      -- positions_table:order_id, positions_table:open_interval
     replaced_by     uuid,                            -- order_key of the stop that took its place
-    correlation_id  uuid                             -- the bot's call that it came from
+    correlation_id  uuid,                            -- the bot's call that it came from
+    origin          text,                            -- bot, external, backfilled, liquidation, auto_deleveraging,
+                                                     -- settlement
+    found_by        text                             -- how it is known what an unanswered request came to:
+                                                     -- client_order_id, unique_match, absence
 );
 
 CREATE TABLE IF NOT EXISTS "monitoring"."trades" (
@@ -63,7 +67,8 @@ CREATE TABLE IF NOT EXISTS "monitoring"."trades" (
     account         text,
     position_id     text,
     purpose         text,
-    fee_status      text
+    fee_status      text,
+    origin          text                             -- as in orders
 );
 
 CREATE UNIQUE INDEX IF NOT EXISTS audit_orders_order_key
@@ -71,6 +76,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS audit_orders_order_key
 CREATE INDEX IF NOT EXISTS audit_orders_position ON "monitoring"."orders" (position_id);
 CREATE INDEX IF NOT EXISTS audit_orders_order_id ON "monitoring"."orders" (exchange, symbol, order_id);
 CREATE INDEX IF NOT EXISTS audit_orders_status ON "monitoring"."orders" (status);
+CREATE INDEX IF NOT EXISTS audit_orders_created ON "monitoring"."orders" (created_at);
 CREATE INDEX IF NOT EXISTS audit_orders_unlinked
     ON "monitoring"."orders" (created_at) WHERE order_key IS NOT NULL AND position_id IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS audit_trades_order_key

@@ -145,9 +145,15 @@ SELECT order_key, position_id, signal_id, symbol, side, purpose, link_how
 FROM "monitoring"."orders" WHERE order_key = ANY($1) AND position_id IS NOT NULL;
 
 -- name: save_states
-INSERT INTO audit.orders (order_key, scope, open)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::boolean[])
-ON CONFLICT (order_key) DO UPDATE SET scope = excluded.scope, open = excluded.open;
+INSERT INTO audit.orders (order_key, scope, open, intent_id, part)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::uuid[], $5::text[])
+ON CONFLICT (order_key) DO UPDATE
+SET scope = excluded.scope, open = excluded.open, intent_id = excluded.intent_id, part = excluded.part;
+
+-- name: add_funding
+INSERT INTO audit.funding AS f
+SELECT n.* FROM json_populate_recordset(NULL::audit.funding, $1::json) AS n
+ON CONFLICT (exchange, account, payment_id, symbol) DO NOTHING;
 
 -- name: give_way_orders
 -- A row of ours that was made before the exchange's id was known gives way to the one that the bot made in the meantime,
@@ -179,11 +185,11 @@ UPDATE "monitoring"."orders" AS o
 SET (position_id, exchange, symbol, order_id, client_order_id, type, side, size, price, status, filled, remaining, fee,
      fee_currency, created_at, updated_at, account, signal_id, purpose, average_price, limit_price, trigger_price,
      reduce_only, fee_status, reason, unified_symbol, exchange_symbol, exchange_status, link_how, replaced_by,
-     correlation_id)
+     correlation_id, origin, found_by)
   = (n.position_id, n.exchange, n.symbol, n.order_id, n.client_order_id, n.type, n.side, n.size, n.price, n.status,
      n.filled, n.remaining, n.fee, n.fee_currency, n.created_at, n.updated_at, n.account, n.signal_id, n.purpose,
      n.average_price, n.limit_price, n.trigger_price, n.reduce_only, n.fee_status, n.reason, n.unified_symbol,
-     n.exchange_symbol, n.exchange_status, n.link_how, n.replaced_by, n.correlation_id)
+     n.exchange_symbol, n.exchange_status, n.link_how, n.replaced_by, n.correlation_id, n.origin, n.found_by)
 FROM json_populate_recordset(NULL::"monitoring"."orders", $1::json) AS n
 WHERE o.order_key = n.order_key;
 
@@ -192,11 +198,12 @@ INSERT INTO "monitoring"."orders"
     (position_id, exchange, symbol, order_id, client_order_id, type, side, size, price, status, filled, remaining, fee,
      fee_currency, created_at, updated_at, order_key, account, signal_id, purpose, average_price, limit_price,
      trigger_price, reduce_only, fee_status, reason, unified_symbol, exchange_symbol, exchange_status, link_how,
-     replaced_by, correlation_id)
+     replaced_by, correlation_id, origin, found_by)
 SELECT n.position_id, n.exchange, n.symbol, n.order_id, n.client_order_id, n.type, n.side, n.size, n.price, n.status,
        n.filled, n.remaining, n.fee, n.fee_currency, n.created_at, n.updated_at, n.order_key, n.account, n.signal_id,
        n.purpose, n.average_price, n.limit_price, n.trigger_price, n.reduce_only, n.fee_status, n.reason,
-       n.unified_symbol, n.exchange_symbol, n.exchange_status, n.link_how, n.replaced_by, n.correlation_id
+       n.unified_symbol, n.exchange_symbol, n.exchange_status, n.link_how, n.replaced_by, n.correlation_id,
+       n.origin, n.found_by
 FROM json_populate_recordset(NULL::"monitoring"."orders", $1::json) AS n
 WHERE NOT EXISTS (SELECT FROM "monitoring"."orders" o WHERE o.order_key = n.order_key)
 ORDER BY n.created_at, n.order_key;
@@ -216,10 +223,11 @@ WHERE row.id = chosen.id;
 -- name: update_trades
 UPDATE "monitoring"."trades" AS t
 SET (signal_id, symbol, exchange, side, order_type, quantity, price, executed_qty, average_price, order_id,
-     client_order_id, status, fee, fee_currency, executed_at, updated_at, account, position_id, purpose, fee_status)
+     client_order_id, status, fee, fee_currency, executed_at, updated_at, account, position_id, purpose, fee_status,
+     origin)
   = (n.signal_id, n.symbol, n.exchange, n.side, n.order_type, n.quantity, n.price, n.executed_qty, n.average_price,
      n.order_id, n.client_order_id, n.status, n.fee, n.fee_currency, n.executed_at, n.updated_at, n.account,
-     n.position_id, n.purpose, n.fee_status)
+     n.position_id, n.purpose, n.fee_status, n.origin)
 FROM json_populate_recordset(NULL::"monitoring"."trades", $1::json) AS n
 WHERE t.order_key = n.order_key;
 
@@ -227,10 +235,10 @@ WHERE t.order_key = n.order_key;
 INSERT INTO "monitoring"."trades"
     (signal_id, symbol, exchange, side, order_type, quantity, price, executed_qty, average_price, order_id,
      client_order_id, status, fee, fee_currency, executed_at, updated_at, order_key, account, position_id, purpose,
-     fee_status)
+     fee_status, origin)
 SELECT n.signal_id, n.symbol, n.exchange, n.side, n.order_type, n.quantity, n.price, n.executed_qty, n.average_price,
        n.order_id, n.client_order_id, n.status, n.fee, n.fee_currency, n.executed_at, n.updated_at, n.order_key,
-       n.account, n.position_id, n.purpose, n.fee_status
+       n.account, n.position_id, n.purpose, n.fee_status, n.origin
 FROM json_populate_recordset(NULL::"monitoring"."trades", $1::json) AS n
 WHERE NOT EXISTS (SELECT FROM "monitoring"."trades" t WHERE t.order_key = n.order_key)
 ORDER BY n.executed_at, n.order_key;

@@ -16,10 +16,45 @@ WHERE status IN ('NEW', 'PARTIALLY_FILLED', 'UNKNOWN')
 ORDER BY created_at, id;
 
 -- name: incomplete_orders
-SELECT * FROM "monitoring"."orders"
-WHERE order_key IS NOT NULL AND account = $1
-  AND (status IN ('UNKNOWN', 'NEW', 'PARTIALLY_FILLED') OR fee_status = 'pending')
-ORDER BY created_at, id;
+-- Also stops that are over and whose id was never learned: under it they may have been executed.
+SELECT o.*, a.intent_id AS placed_by, a.part AS placed_as
+FROM "monitoring"."orders" o JOIN audit.orders a USING (order_key)
+WHERE o.account = $1
+  AND (o.status IN ('UNKNOWN', 'NEW', 'PARTIALLY_FILLED') OR o.fee_status = 'pending'
+       OR o.order_id IS NULL AND o.status IN ('MODIFIED', 'CANCELED') AND o.created_at > $2)
+ORDER BY o.created_at, o.id;
+
+-- name: orders_of_ids
+SELECT o.* FROM "monitoring"."orders" o
+WHERE o.order_key IN (SELECT order_key FROM audit.order_aliases
+                      WHERE exchange = $1 AND account = $2 AND kind IN ('order', 'algo') AND value = ANY($3))
+ORDER BY o.created_at, o.id;
+
+-- name: orders_between
+-- Made or executed in the time from $3 to $4, or open then and now.
+SELECT o.* FROM "monitoring"."orders" o
+WHERE o.order_key IS NOT NULL AND o.exchange = $1 AND o.account = $2 AND o.created_at < $4
+  AND (o.created_at >= $3 OR o.status IN ('UNKNOWN', 'NEW', 'PARTIALLY_FILLED')
+       OR o.order_key IN (SELECT order_key FROM audit.fills f
+                          WHERE f.exchange_at >= $3::timestamp AT TIME ZONE 'utc' AND f.exchange_at < $4::timestamp AT TIME ZONE 'utc'))
+ORDER BY o.created_at, o.id;
+
+-- name: not_sent_by_us
+-- Orders of which only the exchange knows who sent them.
+SELECT o.* FROM "monitoring"."orders" o
+WHERE o.order_key IS NOT NULL AND o.exchange = $1 AND o.account = $2 AND o.origin IN ('external', 'backfilled')
+  AND o.created_at >= $3 AND o.created_at < $4
+ORDER BY o.created_at, o.id;
+
+-- name: fills_of_orders
+SELECT * FROM audit.fills WHERE order_key = ANY($1) ORDER BY order_key, exchange_trade_id;
+
+-- name: conditional_keys
+-- Of these orders, those whose id is that of a conditional order of Binance.
+SELECT DISTINCT order_key FROM audit.order_aliases WHERE order_key = ANY($1) AND kind = 'algo';
+
+-- name: covered
+SELECT body::text AS body FROM audit.events WHERE kind = 'covered' AND exchange = $1 AND account = $2 ORDER BY stored_no;
 
 -- name: keys_of_order_id
 SELECT DISTINCT order_key FROM audit.order_aliases WHERE kind IN ('order', 'algo') AND value = $1;

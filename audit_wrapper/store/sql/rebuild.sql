@@ -2,7 +2,8 @@
 
 -- name: forget_everything_derived
 -- For a rebuild: what identity and projection made out of audit.events. The rows people read keep their ids.
-WITH a AS (DELETE FROM audit.order_aliases), e AS (DELETE FROM audit.order_events), f AS (DELETE FROM audit.fills)
+WITH a AS (DELETE FROM audit.order_aliases), e AS (DELETE FROM audit.order_events), f AS (DELETE FROM audit.fills),
+     g AS (DELETE FROM audit.funding)
 DELETE FROM audit.orders;
 
 -- name: events_in_order_of_arrival

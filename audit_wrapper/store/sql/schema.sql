@@ -27,7 +27,8 @@ CREATE TABLE audit.events (
     seq            bigint NOT NULL,                  -- the record's number in its journal; order is this, not a clock
     record_id      uuid NOT NULL,
     kind           text NOT NULL,                    -- intent, acknowledged, unchanged, rejected, not_sent,
-                                                     -- outcome_unknown, reported, linked, reconciled, unattributed, gap
+                                                     -- outcome_unknown, reported, linked, reconciled, observed,
+                                                     -- matched, covered, unattributed, gap
     action         text NOT NULL,                    -- place, amend, cancel, cancel_all, set_stops, close, account,
                                                      -- position, ask, other
     exchange       text,
@@ -47,6 +48,8 @@ CREATE TABLE audit.events (
 );
 CREATE INDEX events_scope ON audit.events (stream, scope, seq) WHERE scope IS NOT NULL;
 CREATE INDEX events_correlation ON audit.events (correlation_id) WHERE correlation_id IS NOT NULL;
+-- what a backfill has read already
+CREATE INDEX events_covered ON audit.events (exchange, account) WHERE kind = 'covered';
 -- numbers grow with the place on disk, so this index stays tiny
 CREATE INDEX events_stored_no ON audit.events USING brin (stored_no) WITH (pages_per_range = 16);
 
@@ -76,7 +79,9 @@ CREATE TABLE audit.order_events (
 CREATE TABLE audit.orders (
     order_key uuid PRIMARY KEY,
     scope     text,                                  -- what a cancel-all has to hit to hit this order
-    open      boolean NOT NULL                       -- it may still be filled or canceled
+    open      boolean NOT NULL,                      -- it may still be filled or canceled
+    intent_id uuid,                                  -- the record that placed it; NULL: nothing of this trail did
+    part      text                                   -- and which order of that request it is
 );
 CREATE INDEX orders_open_scope ON audit.orders (scope) WHERE open;
 
@@ -97,11 +102,27 @@ CREATE TABLE audit.fills (
     fee_status        text,                          -- reported, derived, pending, missing, several_currencies, none_due
     liquidity         text,                          -- maker, taker
     exchange_at       timestamptz,
+    source            text,                          -- where it is known from first: answer (to the bot's request),
+                                                     -- reconciled, observed, backfilled
     conflicts         boolean NOT NULL DEFAULT false,  -- another, different fill came under the same id
     -- with the order in it: of a trade with itself an account has two fills of one id, and both are true
     PRIMARY KEY (order_key, exchange_trade_id)
 );
 CREATE INDEX fills_trade_id ON audit.fills (exchange_trade_id);
+CREATE INDEX fills_exchange_at ON audit.fills (exchange_at);
+
+-- Funding payments of positions, as the exchange tells them. They belong to no order and to no position of the bot.
+CREATE TABLE audit.funding (
+    exchange    text NOT NULL,
+    account     text NOT NULL,
+    symbol      text NOT NULL,                       -- as the exchange or ccxt spells it; '' where nobody said
+    payment_id  text NOT NULL,                       -- the exchange's
+    amount      numeric NOT NULL,                    -- received > 0, paid < 0
+    currency    text,
+    rate        numeric,
+    exchange_at timestamptz,
+    PRIMARY KEY (exchange, account, payment_id, symbol)
+);
 
 -- Entries that could not be stored as events. Nothing is thrown away; nothing behind them waits.
 CREATE TABLE audit.quarantine (
@@ -157,7 +178,11 @@ CREATE TABLE IF NOT EXISTS "monitoring"."orders" (
     link_how        text,                            -- how position_id is known: scope, atomic, repository,
                                                      -- positions_table:order_id, positions_table:open_interval
     replaced_by     uuid,                            -- order_key of the stop that took its place
-    correlation_id  uuid                             -- the bot's call that it came from
+    correlation_id  uuid,                            -- the bot's call that it came from
+    origin          text,                            -- bot, external, backfilled, liquidation, auto_deleveraging,
+                                                     -- settlement
+    found_by        text                             -- how it is known what an unanswered request came to:
+                                                     -- client_order_id, unique_match, absence
 );
 
 CREATE TABLE IF NOT EXISTS "monitoring"."trades" (
@@ -182,7 +207,8 @@ CREATE TABLE IF NOT EXISTS "monitoring"."trades" (
     account         text,
     position_id     text,
     purpose         text,
-    fee_status      text
+    fee_status      text,
+    origin          text                             -- as in orders
 );
 
 CREATE UNIQUE INDEX IF NOT EXISTS audit_orders_order_key
@@ -190,6 +216,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS audit_orders_order_key
 CREATE INDEX IF NOT EXISTS audit_orders_position ON "monitoring"."orders" (position_id);
 CREATE INDEX IF NOT EXISTS audit_orders_order_id ON "monitoring"."orders" (exchange, symbol, order_id);
 CREATE INDEX IF NOT EXISTS audit_orders_status ON "monitoring"."orders" (status);
+CREATE INDEX IF NOT EXISTS audit_orders_created ON "monitoring"."orders" (created_at);
 CREATE INDEX IF NOT EXISTS audit_orders_unlinked
     ON "monitoring"."orders" (created_at) WHERE order_key IS NOT NULL AND position_id IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS audit_trades_order_key
