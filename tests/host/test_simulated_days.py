@@ -10,8 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from simulated_exchange import Order, SimulatedExchange, async_client
-from simulated_exchange.engine import Refusal
+from simulated_exchange import Order, Refusal, SimulatedExchange, async_client
 
 MNT = "MNT/USDT:USDT"
 HOUR = 3_600_000
