@@ -18,8 +18,6 @@ from .history import cursor_page, page_size, window
 from .instruments import Instrument
 from .ledger import ZERO, Fill, Funding, Order
 
-# order/realtime remembers the last orders that ended, until the exchange restarts.
-RECENT_ORDERS = 500
 # Beyond this only orders with fills are listed.
 ORDER_DAYS_MS = 7 * 86_400_000
 FILL_DAYS_MS = 730 * 86_400_000
@@ -83,7 +81,7 @@ class BybitHistory(BybitStops):
         if params.get("category") == "linear" and not narrowed:
             raise Refusal(10001, "Missing some parameters that must be filled in, symbol or baseCoin or settleCoin")
         category = {"category": params.get("category")}
-        recent = [order for order in self.matching(category) if order.is_final][:RECENT_ORDERS]
+        recent = [order for order in self.matching(category) if order.is_final][: self.settings.recent_orders]
         ended = {order.exchange_order_id for order in recent} if named or str(params.get("openOnly")) == "1" else set()
         orders = [
             order

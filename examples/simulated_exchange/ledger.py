@@ -252,6 +252,16 @@ class Ledger:
         wanted = order.actual_order_id if order.kind == "algo" else order.exchange_order_id
         return [fill for fill in self.fills if fill.exchange_order_id == wanted and fill.instrument == order.instrument]
 
+    def order_of(self, fill: Fill) -> Order:
+        """The order that a fill belongs to; its `details` tell a forced one ("cause") from one by hand ("by")."""
+        return next(
+            order
+            for order in self.orders
+            if order.exchange_order_id == fill.exchange_order_id
+            and order.instrument == fill.instrument
+            and order.kind != "algo"
+        )
+
     def executed(self, order: Order) -> Order:
         """The order that holds the fills: the child of a triggered algo order, else the order itself."""
         if order.actual_order_id is None:

@@ -25,6 +25,7 @@ class Settings:
     position and the stream are never late. -1: nothing new is shown until `index_now()`.
     forget_after_ms: how long an order that ended without a fill can be asked for; None is what the real exchange
     does (Binance three days after it was made, Bybit a day after it ended).
+    recent_orders: how many ended orders Bybit's order/realtime finds by id; 0 is Bybit after a restart of its own.
     """
 
     split_fills: int = 1
@@ -39,6 +40,7 @@ class Settings:
     page_limit: int | None = None
     index_delay_ms: int = 0
     forget_after_ms: int | None = None
+    recent_orders: int = 500
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ class World:
     page_limit = _Setting[int | None]()
     index_delay_ms = _IndexDelay()
     forget_after_ms = _Setting[int | None]()
+    recent_orders = _Setting[int]()
 
     # --- the market and the account ---
 
@@ -93,7 +94,11 @@ class World:
     def expire(self, order_id: str, symbol: str | None = None) -> None:
         """End a working order from the exchange's side, as an IOC remainder ends."""
         with self.engine.books():
-            self.engine.finish(self.ledger.find_order(order_id, symbol), self.engine.remainder_status)
+            order = self.ledger.find_order(order_id, symbol)
+            # A conditional order has a word of its own for it.
+            armed = {"algo": "EXPIRED", "conditional": "Deactivated", "attached": "Deactivated"}
+            word = armed.get(order.kind, "") if order.is_armed else ""
+            self.engine.finish(order, self.engine.remainder_status, word)
 
     def partial_fill(self, fraction: Decimal | str, remainder: Literal["rest", "expire"] = "rest") -> None:
         """The next taker order fills only this share. Its remainder stays open, or expires."""

@@ -268,6 +268,54 @@ async def test_orders_without_fills_are_forgotten(sim: SimulatedExchange, client
     assert (await by_id(client, canceled["id"]))["status"] == "canceled"
 
 
+async def test_conditional_orders_are_forgotten_too(sim: SimulatedExchange, client: Any) -> None:
+    await client.create_order(MNT, "market", "buy", 10)
+    stop = sim.trade_by_hand(MNT, "sell", 10, trigger_price="1.1", reduce_only=True)
+    expired = sim.trade_by_hand(MNT, "sell", 10, trigger_price="1.05", reduce_only=True)
+    sim.expire(str(expired.exchange_order_id), MNT)
+    fired = sim.trade_by_hand(MNT, "sell", 10, trigger_price="1.15", reduce_only=True)
+    sim.set_price(MNT, "1.15")
+    if not stop.is_final:  # on Bybit it ended with its position
+        sim.cancel_by_hand(str(stop.exchange_order_id), MNT)
+    words = [(await by_id(client, str(order.exchange_order_id), trigger=True))["status"] for order in (stop, expired)]
+    assert words == (["canceled", "expired"] if sim.kind == "binance" else ["canceled", "canceled"])
+    sim.advance(4 * DAY)
+    assert (await by_id(client, str(fired.exchange_order_id), trigger=True))["status"] == "closed"
+    for order in (stop, expired):
+        with pytest.raises(ccxt.OrderNotFound):
+            await by_id(client, str(order.exchange_order_id), trigger=True)
+
+
+async def test_binance_keeps_no_order_beyond_ninety_days_but_its_fills(sim: SimulatedExchange, client: Any) -> None:
+    begin = sim.now()
+    order = await client.create_order(MNT, "market", "buy", 10)
+    sim.advance(91 * DAY)
+    until = begin + DAY
+    trades = await client.fetch_my_trades(MNT, begin, None, {"until": until})
+    assert [trade["order"] for trade in trades] == [order["id"]]
+    if sim.kind == "binance":
+        with pytest.raises(ccxt.OrderNotFound):
+            await by_id(client, order["id"])
+        assert await ended(client, since=begin, until=until) == []
+    else:
+        assert [row["id"] for row in await ended(client, since=begin, until=until)] == [order["id"]]
+
+
+async def test_bybit_after_a_restart_knows_ended_orders_from_their_history_alone(
+    sim: SimulatedExchange, client: Any
+) -> None:
+    if sim.kind == "binance":
+        pytest.skip("Binance has one place for both")
+    order = await client.create_order(MNT, "market", "buy", 10)
+    resting = await client.create_order(MNT, "limit", "buy", 10, 1.1)
+    asked = {"category": "linear", "orderId": order["id"]}
+    assert len((await client.privateGetV5OrderRealtime(asked))["result"]["list"]) == 1
+    sim.recent_orders = 0
+    assert (await client.privateGetV5OrderRealtime(asked))["result"]["list"] == []
+    assert [row["id"] for row in await ended(client, orderId=order["id"])] == [order["id"]]
+    assert (await by_id(client, resting["id"]))["status"] == "open"
+
+
 async def test_each_read_can_be_refused_for_its_rate(sim: SimulatedExchange, client: Any) -> None:
     order = await client.create_order(MNT, "limit", "buy", 10, 1.1)
     prefix, api, folder = ("/fapi/v1/", "fapiPrivate", "") if sim.kind == "binance" else ("/v5/", "private", "v5/")

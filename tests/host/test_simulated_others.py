@@ -9,7 +9,7 @@ from typing import Any
 import ccxt
 import pytest
 import pytest_asyncio
-from simulated_exchange import Order, SimulatedExchange, async_client
+from simulated_exchange import Order, Refusal, SimulatedExchange, async_client
 
 MNT = "MNT/USDT:USDT"
 HOUR = 3_600_000
@@ -106,6 +106,7 @@ async def test_a_liquidation(sim: SimulatedExchange, client: Any) -> None:
     assert (rest.filled_quantity, sim.ledger.positions) == (10, [])
     assert [order.details.get("cause") for order in (part, rest, stop)] == ["liquidation", "liquidation", None]
     assert len(sim.ledger.fills_of(rest)) == 2
+    assert [sim.ledger.order_of(fill).details.get("cause") for fill in sim.ledger.fills[-2:]] == ["liquidation"] * 2
 
     read = await by_id(client, rest)
     assert (read["status"], read["filled"], read["side"]) == ("closed", 10.0, "sell")
@@ -277,7 +278,7 @@ async def test_fees_in_two_coins_on_bybit(sim: SimulatedExchange, client: Any) -
 
 
 async def test_what_the_exchange_refuses_by_hand_too(sim: SimulatedExchange, client: Any) -> None:
-    with pytest.raises(Exception, match=r"-4164|110094"):
+    with pytest.raises(Refusal, match=r"-4164|110094"):
         sim.trade_by_hand(MNT, "buy", 1)
     with pytest.raises(ValueError, match="price"):
         sim.trade_by_hand(MNT, "buy", 10, type="limit")
