@@ -116,7 +116,7 @@ class Binance(ExchangeAdapter):
         return Seen(whole if "info" in whole else {}, inner, inner)
 
     def _opened(self, raw: Raw) -> list[Any] | None:
-        if "orderReports" in raw or ("orders" in raw and "orderListId" in raw):  # an order list of spot
+        if "orderListId" in raw and "orders" in raw:  # an order list of spot
             return items(raw.get("orderReports")) or items(raw.get("orders"))
         if "cancelResult" in raw and "newOrderResult" in raw:  # cancelReplace
             return [raw[name] for name in ("cancelResponse", "newOrderResponse") if plain(raw.get(name))]

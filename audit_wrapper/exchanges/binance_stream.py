@@ -226,7 +226,7 @@ def executions(raw: Raw) -> list[Raw]:
     if not decimal_of(raw.get("l")) or not decimal_of(raw.get("L")):
         return []
     named = _named(raw, _FILL)
-    if (text_of(raw.get("s")) or "").endswith(("-C", "-P")):
+    if "X" in raw and (text_of(raw.get("s")) or "").endswith(("-C", "-P")):  # what ccxt.pro makes of `fi` has no X
         charged = decimal_of(raw.get("n"))
         named["commission"] = None if charged is None else charged.copy_negate()
     named["tradeId"] = id_of(raw.get("t"))

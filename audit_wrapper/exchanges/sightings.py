@@ -196,7 +196,7 @@ def _is_of(market: Market | None, seen: Seen) -> bool:
 def _by_order(executions: Iterable[Sighting]) -> list[Sighting]:
     """One sighting for each order; what is said of the order itself is from its last execution."""
     groups: dict[tuple[object, ...], list[Sighting]] = {}
-    for one in dict.fromkeys(executions):
+    for one in executions:
         state = one.state
         known = state.exchange_order_id or state.client_order_id
         groups.setdefault((known, state.symbol) if known is not None else (one,), []).append(one)

@@ -69,6 +69,22 @@ def test_an_amount_that_is_named_wins() -> None:
 def test_krakens_made_up_rate_is_not_derived_from_either() -> None:
     made_up = trade("0.0005", "USDT", fillType="taker", price="1")
     assert adapter_for("krakenfutures").fill(made_up, SWAP).fee == MISSING
+    by_chance = trade("0.0005", "USDT", fillType="taker", price="1", leverageRate="0.0005")
+    assert adapter_for("krakenfutures").fill(by_chance, SWAP).fee == MISSING
+
+
+def test_an_amount_that_cannot_be_read_is_not_replaced() -> None:
+    unreadable = trade("0.0005", "USDT", feeRate="0.0005")
+    unreadable["fee"]["cost"] = "NaN"
+    assert adapter_for("woo").fill(unreadable, SWAP).fee == MISSING
+
+
+def test_no_digit_is_rounded_away() -> None:
+    long = trade("0.00012345", "USDT", feeRate="0.00012345") | {
+        "price": "1234567.123456789012345",
+        "amount": "0.123456789",
+    }
+    assert adapter_for("woo").fill(long, SPOT).fee.amount == Decimal("18.81571728442395924916676018230725")
 
 
 def bybit(**fields: Any) -> dict[str, Any]:

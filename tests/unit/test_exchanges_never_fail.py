@@ -211,6 +211,8 @@ def test_nothing_shown_makes_an_adapter_fail(exchange: str, shown: Any, market: 
     adapter = adapter_for(exchange)
     seen = adapter.sightings(shown, market)
     assert isinstance(adapter.understands(shown), bool)
+    for payment in [adapter.funding(shown, market), *adapter.payments(shown, market)]:
+        assert payment is None or (type(payment.amount) is Decimal and payment.amount.is_finite())
     for sighting in seen:
         state = sighting.state
         assert state.exchange_order_id or state.client_order_id or sighting.fills

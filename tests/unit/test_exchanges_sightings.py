@@ -498,6 +498,33 @@ def test_options_send_several_orders_with_several_executions() -> None:
     )
 
 
+def test_a_charged_fee_of_options_is_negative_in_the_message_of_one_order() -> None:
+    """/docs/derivatives/options-trading/user-data-streams/Event-Order-update: "negative means fee charge" """
+    trade = {"x": "TRADE", "X": "FILLED", "l": "0.001", "z": "0.001", "L": "71", "t": 5, "n": "-0.5"}
+    (fill,) = one(BINANCE, order_update(s="BTC-251123-126000-C", **trade)).fills
+    assert fill.fee == Fee(amount=Decimal("0.5"), currency="USDT", status=FeeStatus.REPORTED)
+
+
+def test_ccxt_pro_hands_out_the_executions_of_options_with_the_sign_they_have_in_the_list() -> None:
+    exchange = client("binance")
+    trades: list[Any] = []
+    exchange.handle_order = lambda *_: None
+    exchange.handle_my_trade = lambda _, trade: trades.append(exchange.parse_ws_trade(trade))
+    fill = {"t": "20", "p": "1993", "q": "0.1", "T": 1657613774336, "m": "MAKER", "f": "0.0002"}
+    order = {"s": "BTC-220930-18000-P", "oid": "46", "q": "1", "oty": "LIMIT", "S": "FILLED", "fi": [fill]}
+    message = {"e": "ORDER_TRADE_UPDATE", "o": [order]}
+    exchange.handle_options_order_update(Listener(), message)
+    (direct,), (through,) = one(SPOT, message).fills, one(SPOT, trades).fills
+    for seen in (direct, through):
+        assert (seen.exchange_trade_id, seen.exchange_order_id, seen.side, seen.fee.amount, seen.liquidity) == (
+            "20",
+            "46",
+            "buy",
+            Decimal("0.0002"),
+            Liquidity.MAKER,
+        )
+
+
 # Binance, spot: user-data-stream.md of binance-spot-api-docs
 EXECUTION_REPORT: dict[str, Any] = {
     "e": "executionReport",
@@ -906,6 +933,13 @@ def test_the_quantity_of_a_spot_market_buy_is_no_base_quantity() -> None:
     assert (limit.quantity, limit.limit_price) == (Decimal("0.001"), Decimal("123615.9"))
 
 
+@pytest.mark.parametrize(("category", "quantity"), [("spot", None), ("linear", Decimal("0.001"))])
+def test_a_listing_says_the_category_once_for_all_rows(category: str, quantity: Decimal | None) -> None:
+    row = {name: value for name, value in EXECUTION_ROW.items() if name != "category"}
+    listed = {"retCode": 0, "retMsg": "OK", "result": {"category": category, "list": [row]}, "time": 1}
+    assert one(BYBIT, listed).state.quantity == quantity
+
+
 def test_the_fast_execution_has_the_ids_and_no_fee() -> None:
     seen = one(BYBIT, topic("execution.fast", FAST_ROW))
     assert seen.state == OrderState(
@@ -1115,6 +1149,15 @@ def test_an_exchange_without_a_module_is_read_by_ccxts_words() -> None:
     assert seen.state == OrderState(exchange_order_id="O1", symbol="BTC/USD", side="buy")
     order = {"id": "O1", "symbol": "BTC/USD", "status": "open", "filled": 0.0, "amount": 2.0, "info": {}}
     assert one(kraken, order).state.order_status is OrderStatus.NEW
+
+
+def test_a_creation_that_the_payload_does_not_name_is_not_taken_from_ccxt() -> None:
+    """ccxt's timestamp may be a bot's clock; with the payload's own digits, to the millisecond, it is the exchange's."""
+    order = {"id": "O1", "symbol": "BTC/USD", "status": "open", "timestamp": 1705260547472, "info": {}}
+    assert one(adapter_for("kraken"), order).state.created_at is None
+    named = order | {"info": {"opentm": "1705260547.4728658"}}
+    assert one(adapter_for("kraken"), named).state.created_at == at(1705260547472)
+    assert one(adapter_for("kraken"), named | {"timestamp": 1705260547471}).state.created_at is None
 
 
 # whatever the order, however often
