@@ -22,6 +22,8 @@ from audit_wrapper.records import Market, Seam
 from audit_wrapper.snapshot import is_mock
 
 _MISSING = object()
+_SECRETS = ("apiKey", "secret", "password", "token", "privateKey", "twofa", "login")
+_SECRET_LENGTH = 6  # what is shorter would be found in any text
 
 
 def is_ccxt(candidate: Any) -> bool:
@@ -47,6 +49,12 @@ class ClientSubject:
         self.exchange = exchange
         self.transport = is_ccxt(client)
         self._markets: dict[tuple[str, str | None], Market] = {}
+
+    @property
+    def secrets(self) -> list[str]:
+        """What signs its requests, as it is now: a bot may change its keys."""
+        found = [getattr(self.client, name, None) for name in _SECRETS] if self.transport else []
+        return [word for word in found if isinstance(word, str) and len(word) >= _SECRET_LENGTH]
 
     def market(self, symbol: object, params: object) -> Market | None:
         """The client's own market entry for a unified symbol, or for the exchange's spelling of one."""
@@ -180,7 +188,7 @@ class _FetchHooks:
     def __init__(self, recorder: Recorder, subject: ClientSubject) -> None:
         self._recorder, self._subject = recorder, subject
         self.returned, self.raised = recorder.attempt_returned, recorder.attempt_failed
-        self.durable = recorder.durable
+        self.durable, self.left = recorder.durable, recorder.attempt_left
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         names, defaults = ("url", "method", "headers", "body"), (None, "GET", None, None)

@@ -39,14 +39,27 @@ class Subject(Protocol):
 
 
 class Attempt:
-    """One HTTP request."""
+    """One HTTP request. `answered_at`, `duration_us`: when it ended, and how long that took; None while it is under way."""
 
-    __slots__ = ("direct", "intent", "response")
+    __slots__ = ("_left_ns", "answered_at", "direct", "duration_us", "intent", "response")
 
     def __init__(self, intent: Record, direct: Frame | None = None) -> None:
         self.intent = intent
         self.direct = direct  # its own frame, where the client's `fetch` was called past its `request`
         self.response: Response | None = None
+        self.answered_at: datetime | None = None
+        self.duration_us: int | None = None
+        self._left_ns: int | None = None
+
+    def left(self) -> None:
+        """It leaves now."""
+        self._left_ns = time.perf_counter_ns()
+
+    def ended(self) -> None:
+        """It was answered, or failed."""
+        if self._left_ns is not None and self.duration_us is None:
+            self.duration_us = (time.perf_counter_ns() - self._left_ns) // 1_000
+            self.answered_at = now()
 
 
 class Frame:

@@ -22,7 +22,10 @@ logger = logging.getLogger("audit_wrapper")
 
 
 class Hooks(Protocol):
-    """What is told about a call. None of these raises. What `begin` returns comes back in the others as `frame`."""
+    """What is told about a call. None of these raises. What `begin` returns comes back in the others as `frame`.
+
+    Two more are looked for: `durable`, and `left(frame)`, told when that has been waited for and the call is made.
+    """
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call begins."""
@@ -112,6 +115,7 @@ def observed(function: Callable[..., Any], hooks: Hooks, replaced: Any = None) -
 
 def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> Callable[..., Any]:
     durable: Durable | None = getattr(hooks, "durable", None)
+    leaves = durable is not None and hasattr(hooks, "left")
     is_coroutine_function = inspect.iscoroutinefunction(function) or asyncio.iscoroutinefunction(function)
 
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -124,6 +128,8 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
         frame = _begun(hooks, instance, args, kwargs)
         if durable is not None:
             durable.now()
+        if leaves:
+            _told(hooks, "left", frame)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as problem:
@@ -188,6 +194,8 @@ async def _watch(inner: _Inner, hooks: Hooks, durable: Durable | None, enter: Ca
             inner.begin().close()
             _told(hooks, "raised", frame, NeverRan("it was canceled before it was sent"))
             raise
+        if hasattr(hooks, "left"):
+            _told(hooks, "left", frame)
     try:
         result = await inner.begin()
     except BaseException as problem:

@@ -44,11 +44,12 @@ from audit_wrapper.records import (
     Response,
     Seam,
 )
-from audit_wrapper.snapshot import named, snapshot, without_secrets
+from audit_wrapper.snapshot import answer_shown, hidden, named, snapshot, without_secrets
 from audit_wrapper.verdict import outcome, verdict
 
 _READ = calls.CallRow("read", Action.OTHER)
 _SILENT = frozenset({Action.OTHER, Action.POSITION})
+_MAY_SHOW_KEYS = frozenset({Action.OTHER, Action.ACCOUNT})
 
 
 @lru_cache(maxsize=1_024)  # ccxt's paths are templates: a bot uses a few dozen
@@ -208,6 +209,8 @@ class Recorder:
             assert call is not None
             attempt = Attempt(self._intent(frame, call, frame.attempts, request), frame if direct else None)
             frame.pending.append(attempt)
+            if self.durable is None:
+                attempt.left()  # else it waits for the disk first, and `attempt_left` is told
             return attempt
         except BaseException as problem:
             self._broken_off("recording a request", frame if direct else None, problem)
@@ -225,15 +228,24 @@ class Recorder:
         except Exception as problem:  # a bug of ours is counted, and the trade goes on
             self._failures.note("recording an answer", problem)
 
+    def attempt_left(self, attempt: Attempt | None) -> None:
+        """Its intent is on the disk, and the request leaves now."""
+        if attempt is not None:
+            attempt.left()
+
     def attempt_returned(self, attempt: Attempt | None, result: Any) -> None:
         """The request was answered. What its answer means is settled by the call it was made in, where there is one."""
-        if attempt is not None and attempt.direct is not None:
+        if attempt is None:
+            return
+        attempt.ended()
+        if attempt.direct is not None:
             self._end(attempt.direct, result, None)
 
     def attempt_failed(self, attempt: Attempt | None, problem: BaseException) -> None:
         """The request raised: its outcome is settled now, since the client may send another."""
         if attempt is None:
             return
+        attempt.ended()
         try:
             frame = self._frame.get()
             if frame is not None and attempt in frame.pending:
@@ -370,7 +382,7 @@ class Recorder:
 
     def _conclude(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
         if frame.intent is not None:
-            self._outcome(frame, frame.intent, None, result, problem, sent=None)
+            self._outcome(frame, frame.intent, None, result, problem)
             return
         if frame.pending:
             if frame.seam is Seam.TRANSPORT and problem is None and frame.client_above is not None:
@@ -405,7 +417,7 @@ class Recorder:
                 # it did something that went by none of our seams: its own word is the evidence
                 assert frame.call is not None
                 intent = self._intent(frame, frame.call, 0, None)
-                self._outcome(frame, intent, None, result, None, sent=None)
+                self._outcome(frame, intent, None, result, None)
 
     def _intent(self, frame: Frame, call: Call, attempt: int, request: Request | None) -> Record:
         row, story = frame.row, frame.story
@@ -474,29 +486,39 @@ class Recorder:
         raise refused
 
     def _settle(self, frame: Frame, attempt: Attempt, result: Any, problem: BaseException | None) -> None:
-        self._outcome(frame, attempt.intent, attempt.response, result, problem, sent=True)
+        self._outcome(frame, attempt.intent, attempt, result, problem)
 
     def _outcome(
         self,
         frame: Frame,
         intent: Record,
-        response: Response | None,
+        attempt: Attempt | None,
         result: Any,
         problem: BaseException | None,
-        *,
-        sent: bool | None,
     ) -> None:
+        """attempt: the request it was; None where the wire cannot be seen."""
+        response = attempt.response if attempt is not None else None
+        sent = True if attempt is not None else None
         kind, reason, failure = outcome(frame.seam, frame.row, intent, response, result, problem, sent=sent)
+        secrets: list[str] = getattr(frame.subject, "secrets", [])
+        hands_out_keys = intent.action in _MAY_SHOW_KEYS  # an order's answer is kept to the letter
+        shown = answer_shown(result, secrets, by_name=hands_out_keys) if result is not None else None
+        if response is not None and response.text is not None:
+            text = hidden(without_secrets(response.text) if hands_out_keys else response.text, secrets)
+            response = msgspec.structs.replace(response, text=text)
+        if failure is not None:
+            failure = msgspec.structs.replace(failure, message=hidden(failure.message, secrets))
         record = msgspec.structs.replace(
             intent,
             record_id=uuid7(),
             kind=kind,
             intent_id=intent.record_id,
             response=response,
-            result=snapshot(result) if result is not None else None,
+            result=shown,
             failure=failure,
             reason=reason,
-            answered_at=now(),
+            answered_at=(attempt.answered_at if attempt is not None else None) or now(),
+            duration_us=attempt.duration_us if attempt is not None else None,
         )
         if kind is RecordKind.ACKNOWLEDGED and intent.action is Action.CANCEL:
             frame.story.canceled += self._canceled(record)
