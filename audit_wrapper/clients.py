@@ -21,6 +21,8 @@ from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Market, Seam
 from audit_wrapper.snapshot import is_mock
 
+_Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
 _MISSING = object()
 _SECRETS = ("apiKey", "secret", "password", "token", "privateKey", "twofa", "login")
 _SECRET_LENGTH = 6  # what is shorter would be found in any text
@@ -177,11 +179,25 @@ class _RequestHooks:
         self._recorder, self._subject = recorder, subject
         self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
         self.returned, self.raised = recorder.returned, recorder.raised
+        if recorder.stamping:
+            self.rewritten = self._stamped
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
+        return self._recorder.begin_request(self._subject, *self._asked(args, kwargs))
+
+    def _stamped(self, frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Arguments | None:
+        changed = self._recorder.stamped(frame, *self._asked(args, kwargs))
+        if changed is None:
+            return None
+        if len(args) > 3:
+            return (*args[:3], changed, *args[4:]), kwargs
+        return args, {**kwargs, "params": changed}
+
+    @staticmethod
+    def _asked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str, str, Any]:
         path, api, method, params = _taken(args, kwargs, ("path", "api", "method", "params"), ("", "public", "GET", {}))
         api = api if isinstance(api, str) else "/".join(map(str, api)) if isinstance(api, list | tuple) else ""
-        return self._recorder.begin_request(self._subject, api, str(method), str(path), params)
+        return api, str(method), str(path), params
 
 
 class _FetchHooks:

@@ -11,6 +11,7 @@ from audit_wrapper import calls
 from audit_wrapper.exchanges.numbers import decimal_of
 from audit_wrapper.records import Call, Market, PositionLink, Purpose, Record, Response, Seam
 from audit_wrapper.scopes import Story
+from audit_wrapper.stamping import Stamps, Use
 
 _OPENING_SIDE = {"long": "buy", "buy": "buy", "short": "sell", "sell": "sell"}
 
@@ -67,7 +68,7 @@ class Frame:
 
     __slots__ = (
         "arguments", "attempts", "call", "called_at", "counts", "ended", "evidence", "intent", "meant", "muted", "parent", "pending",
-        "row", "seam", "story", "subject", "symbol", "token",
+        "row", "seam", "stamp", "stamps", "story", "subject", "symbol", "token",
     )  # fmt: skip
 
     def __init__(self, seam: Seam, row: calls.CallRow, subject: Subject, around: Frame | None) -> None:
@@ -78,6 +79,8 @@ class Frame:
         self.subject = subject
         self.parent = parent
         self.story: Story = around.story if around is not None else Story(row.method, row.purpose, None)
+        self.stamps: Stamps = around.stamps if around is not None else Stamps()
+        self.stamp: Use | None = None  # the client order ids that its request was given
         self.ended: bool = False
         self.counts = True  # whether it is an order call that is under way
         self.arguments: Mapping[str, object] = {}

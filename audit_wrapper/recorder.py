@@ -45,10 +45,12 @@ from audit_wrapper.records import (
     Seam,
 )
 from audit_wrapper.snapshot import answer_shown, hidden, named, snapshot, without_secrets
+from audit_wrapper.stamping import stamp, texts
 from audit_wrapper.verdict import outcome, verdict
 
 _READ = calls.CallRow("read", Action.OTHER)
 _SILENT = frozenset({Action.OTHER, Action.POSITION})
+_MAY_BE_TAKEN = frozenset({RecordKind.OUTCOME_UNKNOWN, RecordKind.ACKNOWLEDGED})
 _MAY_SHOW_KEYS = frozenset({Action.OTHER, Action.ACCOUNT})
 
 
@@ -69,10 +71,12 @@ class Recorder:
         failures: Failures,
         refuse_entries: bool = False,
         power: bool = False,
+        stamping: bool = False,
     ) -> None:
         """refuse_entries: an entry whose intent cannot be written is not to leave; `begin` and `attempt` raise then.
-        power: records are forced to the disk itself.
+        power: records are forced to the disk itself. stamping: orders without a client order id are given one.
         """
+        self.stamping = stamping
         self.durable = Forcing(journal, failures) if power else None
         self._outbox = Outbox(journal, failures, self._gap_record)
         self._account = account
@@ -163,6 +167,23 @@ class Recorder:
             return frame
         except BaseException as problem:
             self._broken_off("recording a request", frame, problem)
+            return None
+
+    def stamped(self, frame: Frame, api: str, method: str, path: str, params: Any) -> Any:
+        """The parameters of the frame's request with client order ids, as far as they were missing; None: as they are."""
+        try:
+            if frame.muted:
+                return None
+            above = frame.client_above
+            own = texts(above.arguments) if above is not None else None
+            target = (id(frame.subject), (frame.subject.exchange or "").lower())
+            found = stamp(frame.stamps, frame.story.correlation_id, target, (api, method, path), params, own)
+            if found is None:
+                return None
+            changed, frame.stamp = found
+            return changed
+        except Exception as problem:  # a bug of ours is counted, and the order goes out as the bot made it
+            self._failures.note("stamping an order", problem)
             return None
 
     def leave(self, frame: Frame | None) -> None:
@@ -375,6 +396,8 @@ class Recorder:
                 self._reset(frame)
             if not frame.muted:
                 self._conclude(frame, result, problem)
+            if frame.stamp is not None:
+                frame.stamps.ended(frame.stamp, answered=problem is None)
             if frame.parent is not None:
                 frame.parent.evidence += frame.evidence
         except Exception as bug:  # as in answer
@@ -500,6 +523,8 @@ class Recorder:
         response = attempt.response if attempt is not None else None
         sent = True if attempt is not None else None
         kind, reason, failure = outcome(frame.seam, frame.row, intent, response, result, problem, sent=sent)
+        if frame.stamp is not None and problem is not None and kind in _MAY_BE_TAKEN:
+            frame.stamp.unsure = True
         secrets: list[str] = getattr(frame.subject, "secrets", [])
         hands_out_keys = intent.action in _MAY_SHOW_KEYS  # an order's answer is kept to the letter
         shown = answer_shown(result, secrets, by_name=hands_out_keys) if result is not None else None
