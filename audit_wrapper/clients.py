@@ -55,7 +55,8 @@ class ClientSubject:
     @property
     def secrets(self) -> list[str]:
         """What signs its requests, as it is now: a bot may change its keys."""
-        found = [getattr(self.client, name, None) for name in _SECRETS] if self.transport else []
+        own = getattr(self.client, "__dict__", {}) if self.transport else {}
+        found = [own.get(name) for name in _SECRETS]
         return [word for word in found if isinstance(word, str) and len(word) >= _SECRET_LENGTH]
 
     def market(self, symbol: object, params: object) -> Market | None:
