@@ -396,21 +396,39 @@ async def test_a_rate_limiter_that_calls_again_is_seen_twice_in_one_story(
     assert [o.status for o in trail.orders] == ["UNKNOWN", "NEW"]
 
 
-async def test_a_duration_begins_when_the_request_leaves(trail: MemoryTrail, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("blocking", [False, True], ids=["pro", "blocking"])
+async def test_a_duration_begins_when_the_request_leaves(
+    trail: MemoryTrail, monkeypatch: pytest.MonkeyPatch, blocking: bool
+) -> None:
     clock = Clock(monkeypatch)
 
     class Disk:
-        """Takes a second before a request may leave."""
+        """Takes a second before a request may leave, and one behind it."""
+
+        def now(self) -> None:
+            clock.pass_us(1_000_000)
 
         async def soon(self) -> None:
             clock.pass_us(1_000_000)
 
-        def behind(self) -> None: ...
+        def behind(self) -> None:
+            clock.pass_us(1_000_000)
 
-    client, _ = offline("binance")
-    lossy(client, clock, losses=0)
+    client, _ = offline("binance", blocking=blocking)
+    answering = client.fetch
+
+    def fetch_now(*args: Any, **kwargs: Any) -> Any:
+        clock.pass_us(300)
+        return answering(*args, **kwargs)
+
+    async def fetch(*args: Any, **kwargs: Any) -> Any:
+        clock.pass_us(300)
+        return await answering(*args, **kwargs)
+
+    client.fetch = fetch_now if blocking else fetch
     trail._recorder.durable = Disk()  # type: ignore[assignment]
-    await trail.wrap(client).create_order(LINEAR, "limit", "buy", 10, 1.1)
+    result = trail.wrap(client).create_order(LINEAR, "limit", "buy", 10, 1.1)
+    assert (result if blocking else await result)["id"]
     assert [r.duration_us for r in trail.records] == [None, 300]
 
 

@@ -22,6 +22,7 @@ from audit_wrapper.observe import observed
 from audit_wrapper.reading import asked
 from audit_wrapper.records import RecordKind
 from audit_wrapper.scopes import suppressed
+from audit_wrapper.settings import Settings
 from audit_wrapper.stamping import Stamps, made, stamp, stamped, texts
 from audit_wrapper.testing import MemoryTrail, memory_trail
 
@@ -411,6 +412,11 @@ async def test_nothing_is_stamped_without_the_setting_and_arguments_are_the_very
         with suppressed():
             await awaited(client.request("v5/order/create", group, "POST", order))
         assert taken[3][0][3] is order
+
+
+def test_the_setting_is_off_unless_asked_for() -> None:
+    assert Settings.load({}, environ={}).stamp_client_order_id is False
+    assert Settings.load({}, environ={"AUDIT_WRAPPER_STAMP_CLIENT_ORDER_ID": "true"}).stamp_client_order_id is True
 
 
 # -- rewriting arguments, as observe does it
