@@ -49,6 +49,8 @@ class ClientSubject:
         self.client = client
         self.target = type(client).__name__
         self.exchange = exchange
+        own = getattr(client, "id", None)
+        self.kind = own if isinstance(own, str) else exchange or ""  # ccxt's name; a bot may call it as it likes
         self.transport = is_ccxt(client)
         self._markets: dict[tuple[str, str | None], Market] = {}
 
@@ -187,7 +189,7 @@ class _RequestHooks:
         return self._recorder.begin_request(self._subject, *self._asked(args, kwargs))
 
     def _stamped(self, frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Arguments | None:
-        changed = self._recorder.stamped(frame, *self._asked(args, kwargs))
+        changed = self._recorder.stamped(frame, self._subject.kind, *self._asked(args, kwargs))
         if changed is None:
             return None
         if len(args) > 3:

@@ -169,14 +169,16 @@ class Recorder:
             self._broken_off("recording a request", frame, problem)
             return None
 
-    def stamped(self, frame: Frame, api: str, method: str, path: str, params: Any) -> Any:
-        """The parameters of the frame's request with client order ids, as far as they were missing; None: as they are."""
+    def stamped(self, frame: Frame, kind: str, api: str, method: str, path: str, params: Any) -> Any:
+        """The parameters of the frame's request with client order ids, as far as they were missing; None: as they are.
+        kind: ccxt's name of the exchange.
+        """
         try:
             if frame.muted:
                 return None
             above = frame.client_above
             own = texts(above.arguments) if above is not None else None
-            target = (id(frame.subject), (frame.subject.exchange or "").lower())
+            target = (id(frame.subject), kind.lower())
             found = stamp(frame.stamps, frame.story.correlation_id, target, (api, method, path), params, own)
             if found is None:
                 return None

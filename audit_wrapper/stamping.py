@@ -41,9 +41,9 @@ class _Place(NamedTuple):
     batch: str | None = None
 
 
-_BINANCE = _Form(36, re.compile(r"(x-[A-Za-z0-9]{8})[0-9a-f]{22}"))
+_BINANCE = _Form(36, re.compile(r"((?:x-[A-Za-z0-9]{1,12})?)[0-9a-f]{22}"))
 _BYBIT = _Form(36, re.compile(r"()[0-9a-f]{16}"))
-_OKX = _Form(32, re.compile(r"([A-Za-z0-9]{16})[0-9a-f]{16}"))
+_OKX = _Form(32, re.compile(r"([A-Za-z0-9]{0,16})[0-9a-f]{16}"))
 
 _ORDER = _Place(("newClientOrderId",), ("clientOrderId",))
 _OPTION = _Place(("clientOrderId",), ("newClientOrderId",))
@@ -133,7 +133,7 @@ def _place(exchange_id: str, api: str, method: str, path: str) -> tuple[_Form, _
     if exchange_id.startswith("bybit"):
         place = _ON_BYBIT.get(tail) if version == "v5" else None
         return (_BYBIT, place) if place is not None else None
-    if exchange_id in ("okx", "okxus", "myokx"):
+    if exchange_id.startswith(("okx", "myokx")):
         place = _ON_OKX.get(tail)
         return (_OKX, place) if place is not None else None
     return None

@@ -167,6 +167,14 @@ def test_a_name_that_the_client_understands_too_is_given() -> None:
     assert stamped("binance", "eapiPrivate", "POST", "order", {"newClientOrderId": "mine"}, make) is None
 
 
+@pytest.mark.parametrize("prefix", ["", "x-A", "x-cvBPrNm9", "x-ABCDEFGHIJKL"])
+def test_a_brokers_prefix_stays_whatever_it_is(prefix: str) -> None:
+    order = {"newClientOrderId": prefix + "0123456789abcdef012345"}
+    found = stamped("binance", "private", "POST", "order", order, make, frozenset())
+    assert found == {"newClientOrderId": prefix + make(0)}
+    assert BINANCE_FORM.match(found["newClientOrderId"])
+
+
 def test_texts_of_a_call() -> None:
     assert texts({"a": "x", "b": [{"c": ("y", 1, None)}]}) == {"x", "y"}
     deep: list[Any] = []
@@ -364,6 +372,37 @@ async def test_a_rate_limiters_second_call_uses_the_id_of_a_lost_one(
     assert len(set(ids)) == distinct
     await manager.create_limit_order(LINEAR, "buy", 10, 1.1)
     assert ids_in(sent[-1])[0] not in ids, "another operation"
+
+
+async def test_okx_is_stamped_too_and_under_any_name_of_the_bots(trail: MemoryTrail) -> None:
+    client = ccxt.okx({"apiKey": "key-of-okx", "secret": "secret-of-okx", "password": "word-of-okx"})
+    bodies: list[Any] = []
+
+    def fetch(url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        bodies.append(json.loads(body))
+        return {"code": "0", "data": []}
+
+    client.fetch = fetch
+
+    class Manager:
+        name = "my main exchange"
+
+        def __init__(self) -> None:
+            self.exchange = client
+
+        def create_limit_order(self, symbol: str, side: str, amount: float, price: float) -> Any:
+            client.private_post_trade_batch_orders(orders)
+            return client.private_post_trade_order(orders[0])
+
+    orders: list[dict[str, Any]] = [{"instId": "BTC-USDT", "sz": "1"}, {"instId": "BTC-USDT", "clOrdId": "mine"}]
+    before = copy.deepcopy(orders)
+    trail.wrap(Manager()).create_limit_order("BTC/USDT", "buy", 1, 1)
+    assert orders == before
+    several, single = bodies
+    assert [order["clOrdId"] for order in several][1] == "mine"
+    ids = [several[0]["clOrdId"], single["clOrdId"]]
+    assert all(re.fullmatch(r"aw[a-z2-7]{20}", one) for one in ids)
+    assert len(set(ids)) == 2
 
 
 async def test_a_bug_of_ours_sends_the_order_as_it_was(trail: MemoryTrail, mocker: MockerFixture) -> None:
