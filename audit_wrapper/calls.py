@@ -115,6 +115,36 @@ _PRICED = ("symbol", "amount", "price", "params")
 _PRICED_EDIT = ("id", "symbol", "amount", "price", "params")
 _TRIGGERED = ("symbol", "type", "side", "amount", "price", "triggerPrice", "params")
 
+# those that ccxt has a `*_ws` twin of
+_OVER_SOCKET = frozenset(
+    {
+        "create_order",
+        "create_orders",
+        "create_market_order",
+        "create_limit_order",
+        "create_market_buy_order",
+        "create_market_sell_order",
+        "create_limit_buy_order",
+        "create_limit_sell_order",
+        "create_market_order_with_cost",
+        "create_trigger_order",
+        "create_stop_order",
+        "create_stop_limit_order",
+        "create_stop_market_order",
+        "create_stop_loss_order",
+        "create_take_profit_order",
+        "create_order_with_take_profit_and_stop_loss",
+        "create_trailing_amount_order",
+        "create_trailing_percent_order",
+        "create_post_only_order",
+        "create_reduce_only_order",
+        "edit_order",
+        "cancel_order",
+        "cancel_orders",
+        "cancel_all_orders",
+    }
+)
+
 
 def _unified() -> dict[str, CallRow]:
     place, cancel, amend, cancel_all = Action.PLACE, Action.CANCEL, Action.AMEND, Action.CANCEL_ALL
@@ -224,8 +254,7 @@ def _unified() -> dict[str, CallRow]:
         CallRow("add_margin", Action.ACCOUNT, ("symbol", "amount", "params")),
         CallRow("reduce_margin", Action.ACCOUNT, ("symbol", "amount", "params")),
     ]
-    over_socket = ("create_order", "create_orders", "edit_order", "cancel_order", "cancel_orders", "cancel_all_orders")
-    rows += [row._replace(method=f"{row.method}_ws", websocket=True) for row in rows if row.method in over_socket]
+    rows += [row._replace(method=f"{row.method}_ws", websocket=True) for row in rows if row.method in _OVER_SOCKET]
     return _table(*rows)
 
 

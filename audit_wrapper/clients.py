@@ -21,7 +21,11 @@ from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Market, Seam
 from audit_wrapper.snapshot import is_mock
 
+_Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
 _MISSING = object()
+_SECRETS = ("apiKey", "secret", "password", "token", "privateKey", "twofa", "login")
+_SECRET_LENGTH = 6  # what is shorter would be found in any text
 
 
 def is_ccxt(candidate: Any) -> bool:
@@ -45,8 +49,17 @@ class ClientSubject:
         self.client = client
         self.target = type(client).__name__
         self.exchange = exchange
+        own = getattr(client, "id", None)
+        self.kind = own if isinstance(own, str) else exchange or ""  # ccxt's name; a bot may call it as it likes
         self.transport = is_ccxt(client)
         self._markets: dict[tuple[str, str | None], Market] = {}
+
+    @property
+    def secrets(self) -> list[str]:
+        """What signs its requests, as it is now: a bot may change its keys."""
+        own = getattr(self.client, "__dict__", {}) if self.transport else {}
+        found = [own.get(name) for name in _SECRETS]
+        return [word for word in found if isinstance(word, str) and len(word) >= _SECRET_LENGTH]
 
     def market(self, symbol: object, params: object) -> Market | None:
         """The client's own market entry for a unified symbol, or for the exchange's spelling of one."""
@@ -169,18 +182,32 @@ class _RequestHooks:
         self._recorder, self._subject = recorder, subject
         self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
         self.returned, self.raised = recorder.returned, recorder.raised
+        if recorder.stamping:
+            self.rewritten = self._stamped
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
+        return self._recorder.begin_request(self._subject, *self._asked(args, kwargs))
+
+    def _stamped(self, frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Arguments | None:
+        changed = self._recorder.stamped(frame, self._subject.kind, *self._asked(args, kwargs))
+        if changed is None:
+            return None
+        if len(args) > 3:
+            return (*args[:3], changed, *args[4:]), kwargs
+        return args, {**kwargs, "params": changed}
+
+    @staticmethod
+    def _asked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str, str, Any]:
         path, api, method, params = _taken(args, kwargs, ("path", "api", "method", "params"), ("", "public", "GET", {}))
         api = api if isinstance(api, str) else "/".join(map(str, api)) if isinstance(api, list | tuple) else ""
-        return self._recorder.begin_request(self._subject, api, str(method), str(path), params)
+        return api, str(method), str(path), params
 
 
 class _FetchHooks:
     def __init__(self, recorder: Recorder, subject: ClientSubject) -> None:
         self._recorder, self._subject = recorder, subject
         self.returned, self.raised = recorder.attempt_returned, recorder.attempt_failed
-        self.durable = recorder.durable
+        self.durable, self.left = recorder.durable, recorder.attempt_left
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         names, defaults = ("url", "method", "headers", "body"), (None, "GET", None, None)

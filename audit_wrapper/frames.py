@@ -11,6 +11,7 @@ from audit_wrapper import calls
 from audit_wrapper.exchanges.numbers import decimal_of
 from audit_wrapper.records import Call, Market, PositionLink, Purpose, Record, Response, Seam
 from audit_wrapper.scopes import Story
+from audit_wrapper.stamping import Stamps, Use
 
 _OPENING_SIDE = {"long": "buy", "buy": "buy", "short": "sell", "sell": "sell"}
 
@@ -39,14 +40,27 @@ class Subject(Protocol):
 
 
 class Attempt:
-    """One HTTP request."""
+    """One HTTP request. `answered_at`, `duration_us`: when it ended, and how long that took; None while it is under way."""
 
-    __slots__ = ("direct", "intent", "response")
+    __slots__ = ("_left_ns", "answered_at", "direct", "duration_us", "intent", "response")
 
     def __init__(self, intent: Record, direct: Frame | None = None) -> None:
         self.intent = intent
         self.direct = direct  # its own frame, where the client's `fetch` was called past its `request`
         self.response: Response | None = None
+        self.answered_at: datetime | None = None
+        self.duration_us: int | None = None
+        self._left_ns: int | None = None
+
+    def left(self) -> None:
+        """It leaves now."""
+        self._left_ns = time.perf_counter_ns()
+
+    def ended(self) -> None:
+        """It was answered, or failed."""
+        if self._left_ns is not None and self.duration_us is None:
+            self.duration_us = (time.perf_counter_ns() - self._left_ns) // 1_000
+            self.answered_at = now()
 
 
 class Frame:
@@ -54,7 +68,7 @@ class Frame:
 
     __slots__ = (
         "arguments", "attempts", "call", "called_at", "counts", "ended", "evidence", "intent", "meant", "muted", "parent", "pending",
-        "row", "seam", "story", "subject", "symbol", "token",
+        "row", "seam", "stamp", "stamps", "story", "subject", "symbol", "token",
     )  # fmt: skip
 
     def __init__(self, seam: Seam, row: calls.CallRow, subject: Subject, around: Frame | None) -> None:
@@ -65,6 +79,8 @@ class Frame:
         self.subject = subject
         self.parent = parent
         self.story: Story = around.story if around is not None else Story(row.method, row.purpose, None)
+        self.stamps: Stamps = around.stamps if around is not None else Stamps()
+        self.stamp: Use | None = None  # the client order ids that its request was given
         self.ended: bool = False
         self.counts = True  # whether it is an order call that is under way
         self.arguments: Mapping[str, object] = {}

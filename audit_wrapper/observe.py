@@ -18,11 +18,19 @@ import wrapt
 
 from audit_wrapper.errors import EntryRefused
 
+_Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+_Rewrite = Callable[[Any, tuple[Any, ...], dict[str, Any]], _Arguments | None]
+
 logger = logging.getLogger("audit_wrapper")
 
 
 class Hooks(Protocol):
-    """What is told about a call. None of these raises. What `begin` returns comes back in the others as `frame`."""
+    """What is told about a call. None of these raises. What `begin` returns comes back in the others as `frame`.
+
+    More is looked for: `durable`; `left(frame)`, told when that has been waited for and the call is made; and
+    `rewritten(frame, args, kwargs)`, the arguments that the call is made with instead (None: its own), which only a setting
+    puts there.
+    """
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call begins."""
@@ -112,6 +120,8 @@ def observed(function: Callable[..., Any], hooks: Hooks, replaced: Any = None) -
 
 def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> Callable[..., Any]:
     durable: Durable | None = getattr(hooks, "durable", None)
+    leaves = durable is not None and hasattr(hooks, "left")
+    rewritten: _Rewrite | None = getattr(hooks, "rewritten", None)
     is_coroutine_function = inspect.iscoroutinefunction(function) or asyncio.iscoroutinefunction(function)
 
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -120,11 +130,19 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
         if is_coroutine_function:
             # made here, so that a wrong argument raises at the call, as it did before
             inner = _Inner(wrapped(*args, **kwargs))
-            return _named(_watch(inner, hooks, durable, lambda: _begun(hooks, instance, args, kwargs)), wrapped)
+            enter = lambda: _begun(hooks, instance, args, kwargs)  # noqa: E731
+            if rewritten is None:
+                return _named(_watch(inner, hooks, durable, enter), wrapped)
+            again = lambda frame: _remade(inner, wrapped, _instead(rewritten, frame, args, kwargs))  # noqa: E731
+            return _named(_watch(inner, hooks, durable, enter, again), wrapped)
         frame = _begun(hooks, instance, args, kwargs)
         if durable is not None:
             durable.now()
+        if leaves:
+            _told(hooks, "left", frame)
         try:
+            if rewritten is not None:
+                args, kwargs = _instead(rewritten, frame, args, kwargs) or (args, kwargs)
             result = wrapped(*args, **kwargs)
         except BaseException as problem:
             _told(hooks, "raised", frame, problem)
@@ -175,7 +193,13 @@ class _Inner:
                 self.dropped()
 
 
-async def _watch(inner: _Inner, hooks: Hooks, durable: Durable | None, enter: Callable[[], Any]) -> Any:
+async def _watch(
+    inner: _Inner,
+    hooks: Hooks,
+    durable: Durable | None,
+    enter: Callable[[], Any],
+    again: Callable[[Any], _Inner] | None = None,
+) -> Any:
     try:
         frame = enter()
     except EntryRefused:
@@ -188,7 +212,11 @@ async def _watch(inner: _Inner, hooks: Hooks, durable: Durable | None, enter: Ca
             inner.begin().close()
             _told(hooks, "raised", frame, NeverRan("it was canceled before it was sent"))
             raise
+        if hasattr(hooks, "left"):
+            _told(hooks, "left", frame)
     try:
+        if again is not None:
+            inner = again(frame)
         result = await inner.begin()
     except BaseException as problem:
         _told(hooks, "raised", frame, problem)
@@ -199,6 +227,25 @@ async def _watch(inner: _Inner, hooks: Hooks, durable: Durable | None, enter: Ca
     finally:
         if durable is not None:
             durable.behind()
+
+
+def _instead(rewritten: _Rewrite, frame: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Arguments | None:
+    if frame is None:
+        return None
+    try:
+        return rewritten(frame, args, kwargs)
+    except Exception:  # as in _begun
+        logger.exception("audit trail: the arguments of a call could not be rewritten; it goes on with its own")
+        return None
+
+
+def _remade(inner: _Inner, wrapped: Callable[..., Any], instead: _Arguments | None) -> _Inner:
+    if instead is None:
+        return inner
+    args, kwargs = instead
+    other = _Inner(wrapped(*args, **kwargs))
+    inner.begin().close()  # it is not to run
+    return other
 
 
 def _resumed(hooks: Hooks, frame: Any) -> Any:

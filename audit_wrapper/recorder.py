@@ -44,11 +44,14 @@ from audit_wrapper.records import (
     Response,
     Seam,
 )
-from audit_wrapper.snapshot import named, snapshot, without_secrets
+from audit_wrapper.snapshot import answer_shown, hidden, named, snapshot, without_secrets
+from audit_wrapper.stamping import stamp, texts
 from audit_wrapper.verdict import outcome, verdict
 
 _READ = calls.CallRow("read", Action.OTHER)
 _SILENT = frozenset({Action.OTHER, Action.POSITION})
+_MAY_BE_TAKEN = frozenset({RecordKind.OUTCOME_UNKNOWN, RecordKind.ACKNOWLEDGED})
+_MAY_SHOW_KEYS = frozenset({Action.OTHER, Action.ACCOUNT})
 
 
 @lru_cache(maxsize=1_024)  # ccxt's paths are templates: a bot uses a few dozen
@@ -68,10 +71,12 @@ class Recorder:
         failures: Failures,
         refuse_entries: bool = False,
         power: bool = False,
+        stamping: bool = False,
     ) -> None:
         """refuse_entries: an entry whose intent cannot be written is not to leave; `begin` and `attempt` raise then.
-        power: records are forced to the disk itself.
+        power: records are forced to the disk itself. stamping: orders without a client order id are given one.
         """
+        self.stamping = stamping
         self.durable = Forcing(journal, failures) if power else None
         self._outbox = Outbox(journal, failures, self._gap_record)
         self._account = account
@@ -164,6 +169,25 @@ class Recorder:
             self._broken_off("recording a request", frame, problem)
             return None
 
+    def stamped(self, frame: Frame, kind: str, api: str, method: str, path: str, params: Any) -> Any:
+        """The parameters of the frame's request with client order ids, as far as they were missing; None: as they are.
+        kind: ccxt's name of the exchange.
+        """
+        try:
+            if frame.muted:
+                return None
+            above = frame.client_above
+            own = texts(above.arguments) if above is not None else None
+            target = (id(frame.subject), kind.lower())
+            found = stamp(frame.stamps, frame.story.correlation_id, target, (api, method, path), params, own)
+            if found is None:
+                return None
+            changed, frame.stamp = found
+            return changed
+        except Exception as problem:  # a bug of ours is counted, and the order goes out as the bot made it
+            self._failures.note("stamping an order", problem)
+            return None
+
     def leave(self, frame: Frame | None) -> None:
         """The context goes on without the frame (a coroutine that is not awaited yet)."""
         if frame is not None and frame.token is not None:
@@ -208,6 +232,8 @@ class Recorder:
             assert call is not None
             attempt = Attempt(self._intent(frame, call, frame.attempts, request), frame if direct else None)
             frame.pending.append(attempt)
+            if self.durable is None:
+                attempt.left()  # else it waits for the disk first, and `attempt_left` is told
             return attempt
         except BaseException as problem:
             self._broken_off("recording a request", frame if direct else None, problem)
@@ -225,15 +251,24 @@ class Recorder:
         except Exception as problem:  # a bug of ours is counted, and the trade goes on
             self._failures.note("recording an answer", problem)
 
+    def attempt_left(self, attempt: Attempt | None) -> None:
+        """Its intent is on the disk, and the request leaves now."""
+        if attempt is not None:
+            attempt.left()
+
     def attempt_returned(self, attempt: Attempt | None, result: Any) -> None:
         """The request was answered. What its answer means is settled by the call it was made in, where there is one."""
-        if attempt is not None and attempt.direct is not None:
+        if attempt is None:
+            return
+        attempt.ended()
+        if attempt.direct is not None:
             self._end(attempt.direct, result, None)
 
     def attempt_failed(self, attempt: Attempt | None, problem: BaseException) -> None:
         """The request raised: its outcome is settled now, since the client may send another."""
         if attempt is None:
             return
+        attempt.ended()
         try:
             frame = self._frame.get()
             if frame is not None and attempt in frame.pending:
@@ -363,6 +398,8 @@ class Recorder:
                 self._reset(frame)
             if not frame.muted:
                 self._conclude(frame, result, problem)
+            if frame.stamp is not None:
+                frame.stamps.ended(frame.stamp, answered=problem is None)
             if frame.parent is not None:
                 frame.parent.evidence += frame.evidence
         except Exception as bug:  # as in answer
@@ -370,7 +407,7 @@ class Recorder:
 
     def _conclude(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
         if frame.intent is not None:
-            self._outcome(frame, frame.intent, None, result, problem, sent=None)
+            self._outcome(frame, frame.intent, None, result, problem)
             return
         if frame.pending:
             if frame.seam is Seam.TRANSPORT and problem is None and frame.client_above is not None:
@@ -405,7 +442,7 @@ class Recorder:
                 # it did something that went by none of our seams: its own word is the evidence
                 assert frame.call is not None
                 intent = self._intent(frame, frame.call, 0, None)
-                self._outcome(frame, intent, None, result, None, sent=None)
+                self._outcome(frame, intent, None, result, None)
 
     def _intent(self, frame: Frame, call: Call, attempt: int, request: Request | None) -> Record:
         row, story = frame.row, frame.story
@@ -474,29 +511,41 @@ class Recorder:
         raise refused
 
     def _settle(self, frame: Frame, attempt: Attempt, result: Any, problem: BaseException | None) -> None:
-        self._outcome(frame, attempt.intent, attempt.response, result, problem, sent=True)
+        self._outcome(frame, attempt.intent, attempt, result, problem)
 
     def _outcome(
         self,
         frame: Frame,
         intent: Record,
-        response: Response | None,
+        attempt: Attempt | None,
         result: Any,
         problem: BaseException | None,
-        *,
-        sent: bool | None,
     ) -> None:
+        """attempt: the request it was; None where the wire cannot be seen."""
+        response = attempt.response if attempt is not None else None
+        sent = True if attempt is not None else None
         kind, reason, failure = outcome(frame.seam, frame.row, intent, response, result, problem, sent=sent)
+        if frame.stamp is not None and problem is not None and kind in _MAY_BE_TAKEN:
+            frame.stamp.unsure = True
+        secrets: list[str] = getattr(frame.subject, "secrets", [])
+        hands_out_keys = intent.action in _MAY_SHOW_KEYS  # an order's answer is kept to the letter
+        shown = answer_shown(result, secrets, by_name=hands_out_keys) if result is not None else None
+        if response is not None and response.text is not None:
+            text = hidden(without_secrets(response.text) if hands_out_keys else response.text, secrets)
+            response = msgspec.structs.replace(response, text=text)
+        if failure is not None:
+            failure = msgspec.structs.replace(failure, message=hidden(failure.message, secrets))
         record = msgspec.structs.replace(
             intent,
             record_id=uuid7(),
             kind=kind,
             intent_id=intent.record_id,
             response=response,
-            result=snapshot(result) if result is not None else None,
+            result=shown,
             failure=failure,
             reason=reason,
-            answered_at=now(),
+            answered_at=(attempt.answered_at if attempt is not None else None) or now(),
+            duration_us=attempt.duration_us if attempt is not None else None,
         )
         if kind is RecordKind.ACKNOWLEDGED and intent.action is Action.CANCEL:
             frame.story.canceled += self._canceled(record)

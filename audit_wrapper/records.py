@@ -281,8 +281,11 @@ class Record(_Value, frozen=True, kw_only=True):
     """One line of the trail. Which fields are set depends on `kind`; what is not known is None.
 
     `intent_id` ties an outcome to its intent. `attempt` counts the requests one call sent (1 = first; 0 = the
-    requests themselves could not be seen, as with a mocked client). `called_at` is when the call began, `answered_at`
-    when its outcome was known.
+    requests themselves could not be seen, as with a mocked client). `called_at` is when the call began (of an attempt
+    after the first: when that was about to be sent), `answered_at` when its outcome was known. `duration_us` is how long
+    the HTTP attempt took, from its leaving to its answer or failure, in microseconds by a clock that is never set; None
+    where the wire cannot be seen, or nothing left. A rate limiter may let a call wait before it is sent: the attempt left
+    at `answered_at - duration_us`.
     """
 
     version: int
@@ -308,3 +311,4 @@ class Record(_Value, frozen=True, kw_only=True):
     reason: str | None = None
     called_at: datetime | None = None
     answered_at: datetime | None = None
+    duration_us: int | None = None

@@ -6,7 +6,7 @@ Total: whatever a bot passes around (mocks, clients, cycles, broken strings) giv
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ _ORDER_FIELDS = (
 # names of secrets, as keys of a dict, of a JSON body, of a query, or as headers (X-BAPI-SIGN)
 _SECRET = (
     r"(?:x-(?:[a-z]+-)?)?(?:signature|sign|api[-_]?(?:key|secret)|access[-_]?key|secret(?:[-_]?key)?|passphrase|password"  # noqa: S105
-    r"|token|private[-_]?key|listen[-_]?key|wallet[-_]?address|authorization)"
+    r"|token|private[-_]?key|listen[-_]?(?:key|token)|wallet[-_]?address|authorization)"
 )
 _SECRET_IN_QUERY = re.compile(rf"(?i)(?:^|(?<=&))({_SECRET})=[^&]*&?")
 _SECRET_IN_JSON = re.compile(rf'(?i)"({_SECRET})"\s*:\s*"(?:[^"\\]|\\.)*"')
@@ -41,13 +41,29 @@ def snapshot(value: Any) -> msgspec.Raw:
     return msgspec.Raw(encoded)
 
 
-def named(arguments: Mapping[str, Any]) -> msgspec.Raw:
-    """A call's arguments as JSON; what goes by the name of a secret is removed, however deep it is."""
+def named(arguments: Any) -> msgspec.Raw:
+    """A call's arguments, or an answer, as JSON; what goes by the name of a secret is removed, however deep it is."""
     return msgspec.Raw(_SECRET_IN_BYTES.sub(rb'"\1":"removed"', bytes(snapshot(arguments))))
 
 
+def answer_shown(result: Any, secrets: Iterable[str], *, by_name: bool) -> msgspec.Raw:
+    """A result as JSON without these very words and, where it may hand out new ones, what goes by the name of a secret."""
+    shown = named(result) if by_name else snapshot(result)
+    if any(secret.encode() in bytes(shown) for secret in secrets):
+        return msgspec.Raw(hidden(bytes(shown).decode("utf-8"), secrets).encode())
+    return shown
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """The text without these very words: an exchange may repeat a key in its answer, where no name tells it."""
+    for secret in secrets:
+        if secret in text:
+            text = text.replace(secret, "removed")
+    return text
+
+
 def without_secrets(body: str) -> str:
-    """The text of a request (a query string or JSON) without signatures and keys."""
+    """The text of a request or answer (a query string or JSON) without signatures and keys, told by their names."""
     if body[:1] in ("{", "["):
         return _SECRET_IN_JSON.sub(r'"\1":"removed"', body)
     return _SECRET_IN_QUERY.sub("", body).rstrip("&")

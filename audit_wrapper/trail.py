@@ -59,6 +59,7 @@ class AuditTrail:
             failures=self._failures,
             refuse_entries=settings.entries_without_journal == "refuse",
             power=settings.durability == "power",
+            stamping=settings.stamp_client_order_id,
         )
         self._wrapping = Wrapping(self._recorder, self._failures)
         self._pipeline = Pipeline(settings, journal, database, self._recorder, self._failures)

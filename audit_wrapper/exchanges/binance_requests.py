@@ -69,11 +69,15 @@ _ACCOUNT = frozenset(
         "feeBurn",
         "leverage",
         "marginType",
+        "mmpReset",
+        "mmpSet",
         "multiAssetsMargin",
         "positionMargin",
         "positionSide/dual",
     }
 )
+_MONEY = frozenset({"dci/product/auto_compound/edit", "giftcard/buyCode", "mining/hash-transfer/config/cancel"})
+"""Sounds like an order, and is none."""
 _NOTHING = frozenset({"order/test", "sor/order/test", "listenKey", "userDataStream", "userListenToken"})
 """Not a read, but nothing changes: an order is validated, a data stream is kept open."""
 
@@ -93,6 +97,8 @@ def action_at(method: object, path: object) -> tuple[bool, Action | None]:
     endpoint = _ORDERS.get((verb, tail))
     if endpoint is not None:
         return True, endpoint.action
+    if tail in _MONEY:
+        return True, Action.OTHER
     return (True, Action.ACCOUNT) if tail in _ACCOUNT else (False, None)
 
 

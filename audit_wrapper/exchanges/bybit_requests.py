@@ -45,9 +45,13 @@ _ORDERS = {
 }
 _ACCOUNT = frozenset(
     {
+        "account/mmp-modify",
+        "account/mmp-reset",
         "account/set-collateral-switch",
         "account/set-collateral-switch-batch",
+        "account/set-delta-mode",
         "account/set-hedging-mode",
+        "account/set-limit-px-action",
         "account/set-margin-mode",
         "order/disconnected-cancel-all",
         "position/add-margin",
@@ -58,9 +62,25 @@ _ACCOUNT = frozenset(
         "position/set-tpsl-mode",
         "position/switch-isolated",
         "position/switch-mode",
+        "spot-margin-trade/set-auto-repay-mode",
+        "spot-margin-trade/set-leverage",
+        "spot-margin-trade/switch-mode",
     }
 )
-_NOTHING = frozenset({"order/pre-check"})
+_ACCOUNT_V3 = frozenset({"position/switch-mode", "position/switch-tpsl-mode", "position/tpsl/switch-mode"})
+_MONEY = frozenset({"earn/place-order"})
+"""Sounds like an order, and is none."""
+_NOTHING = frozenset(
+    {
+        "alpha/prediction/order-estimate",  # [?] this and the next two: by their names alone
+        "alpha/prediction/portfolio-summary",
+        "alpha/prediction/token-price",
+        "broker/award/distribution-record",
+        "order/pre-check",
+        "spot-x/launchpool/user/activity-log",  # [?]
+    }
+)
+"""Reads by POST, and what changes nothing."""
 
 
 def action_at(method: object, path: object) -> tuple[bool, Action | None]:
@@ -69,7 +89,10 @@ def action_at(method: object, path: object) -> tuple[bool, Action | None]:
     if (text_of(method) or "").upper() == "GET" or tail in _NOTHING:
         return True, None
     if version != "v5":
-        return False, None
+        _, old, rest = tail.partition("/v3/private/")
+        return (True, Action.ACCOUNT) if old and rest in _ACCOUNT_V3 else (False, None)
+    if tail in _MONEY:
+        return True, Action.OTHER
     endpoint = _ORDERS.get(tail)
     if endpoint is not None:
         return True, endpoint.action

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from ccxt import AuthenticationError, NetworkError
+from offline_ccxt import API_KEY, ISSUED_KEY, LINEAR, offline
 from pytest_mock import MockerFixture
 
 from audit_wrapper.records import Action, RecordKind, Seam
@@ -316,3 +319,185 @@ def test_a_bug_of_ours_in_a_request_signed_by_hand_leaves_nothing_behind(
     assert recorder._frame.get() is None
     assert recorder.under_way == 0
     assert trail.status().failures == {"recording a request": 1}
+
+
+class Clock:
+    """perf_counter_ns for frames; it goes on when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.at = 1_000_000
+        monkeypatch.setattr("audit_wrapper.frames.time.perf_counter_ns", lambda: self.at)
+
+    def pass_us(self, microseconds: int) -> None:
+        self.at += microseconds * 1_000
+
+
+def lossy(client: Any, clock: Clock, *, losses: int) -> None:
+    """The first requests of the client take 70 us and are lost, those after it take 300 us."""
+    answering, left = client.fetch, [losses]
+
+    async def fetch(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(0)
+        if left[0]:
+            left[0] -= 1
+            clock.pass_us(70)
+            raise NetworkError("the answer was lost")
+        clock.pass_us(300)
+        return await answering(*args, **kwargs)
+
+    client.fetch = fetch
+
+
+async def test_the_clients_own_retries_are_attempts_with_durations_of_their_own(
+    trail: MemoryTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = offline("binance")
+    client.options["maxRetriesOnFailure"] = 2
+    lossy(client, Clock(monkeypatch), losses=2)
+    await trail.wrap(client).create_order(LINEAR, "limit", "buy", 10, 1.1)
+    assert [(r.kind, r.attempt, r.duration_us) for r in trail.records] == [
+        (RecordKind.INTENT, 1, None),
+        (RecordKind.OUTCOME_UNKNOWN, 1, 70),
+        (RecordKind.INTENT, 2, None),
+        (RecordKind.OUTCOME_UNKNOWN, 2, 70),
+        (RecordKind.INTENT, 3, None),
+        (RecordKind.ACKNOWLEDGED, 3, 300),
+    ]
+    for intent, outcome in zip(trail.records[::2], trail.records[1::2], strict=True):
+        assert outcome.intent_id == intent.record_id
+        assert outcome.called_at == intent.called_at
+        assert intent.request == outcome.request
+    assert len({r.operation.correlation_id for r in trail.records if r.operation}) == 1
+
+
+async def test_a_rate_limiter_that_calls_again_is_seen_twice_in_one_story(
+    trail: MemoryTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Limited(Manager):
+        async def create_market_order(self, symbol: str, side: str, amount: float, params: Any = None):
+            for _ in range(3):
+                try:
+                    return await self.exchange.create_order(LINEAR, "market", side, amount)
+                except NetworkError:
+                    continue
+
+    client, sent = offline("binance")
+    lossy(client, Clock(monkeypatch), losses=1)
+    await trail.wrap(Limited(client)).create_market_order("BTCUSDT", "buy", 10)
+    assert len(sent) == 1
+    assert [(r.kind, r.attempt, r.duration_us) for r in trail.records] == [
+        (RecordKind.INTENT, 1, None),
+        (RecordKind.OUTCOME_UNKNOWN, 1, 70),
+        (RecordKind.INTENT, 1, None),
+        (RecordKind.ACKNOWLEDGED, 1, 300),
+        (RecordKind.REPORTED, 0, None),
+    ]
+    assert len({r.operation.correlation_id for r in trail.records if r.operation}) == 1
+    assert [o.status for o in trail.orders] == ["UNKNOWN", "NEW"]
+
+
+@pytest.mark.parametrize("blocking", [False, True], ids=["pro", "blocking"])
+async def test_a_duration_begins_when_the_request_leaves(
+    trail: MemoryTrail, monkeypatch: pytest.MonkeyPatch, blocking: bool
+) -> None:
+    clock = Clock(monkeypatch)
+
+    class Disk:
+        """Takes a second before a request may leave, and one behind it."""
+
+        def now(self) -> None:
+            clock.pass_us(1_000_000)
+
+        async def soon(self) -> None:
+            clock.pass_us(1_000_000)
+
+        def behind(self) -> None:
+            clock.pass_us(1_000_000)
+
+    client, _ = offline("binance", blocking=blocking)
+    answering = client.fetch
+
+    def fetch_now(*args: Any, **kwargs: Any) -> Any:
+        clock.pass_us(300)
+        return answering(*args, **kwargs)
+
+    async def fetch(*args: Any, **kwargs: Any) -> Any:
+        clock.pass_us(300)
+        return await answering(*args, **kwargs)
+
+    client.fetch = fetch_now if blocking else fetch
+    trail._recorder.durable = Disk()  # type: ignore[assignment]
+    result = trail.wrap(client).create_order(LINEAR, "limit", "buy", 10, 1.1)
+    assert (result if blocking else await result)["id"]
+    assert [r.duration_us for r in trail.records] == [None, 300]
+
+
+async def test_what_never_left_took_no_time(trail: MemoryTrail) -> None:
+    class Disk:
+        """Never done."""
+
+        async def soon(self) -> None:
+            raise asyncio.CancelledError
+
+        def behind(self) -> None: ...
+
+    client, sent = offline("binance")
+    trail._recorder.durable = Disk()  # type: ignore[assignment]
+    with pytest.raises(asyncio.CancelledError):
+        await trail.wrap(client).request("order", "fapiPrivate", "POST", {"symbol": "BTCUSDT"})
+    assert sent == []
+    assert {(r.kind, r.duration_us) for r in trail.records} <= {(RecordKind.INTENT, None), (RecordKind.NOT_SENT, None)}
+
+
+async def test_each_of_two_requests_of_one_call_ends_when_it_was_answered(
+    trail: MemoryTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(1_000))
+    monkeypatch.setattr("audit_wrapper.frames.now", lambda: datetime.fromtimestamp(next(ticks), UTC))
+    client, _ = offline("binance")
+
+    async def edit_order(self: Any, id: str, symbol: str, *order: Any) -> Any:
+        await self.cancel_order(id, symbol)
+        return await self.create_order(symbol, *order)
+
+    monkeypatch.setattr(type(client), "edit_order", edit_order)
+    await trail.wrap(client).edit_order("5", LINEAR, "limit", "buy", 10, 1.1)
+    first, second = (r for r in trail.records if r.kind is RecordKind.ACKNOWLEDGED)
+    assert (first.action, second.action) == (Action.CANCEL, Action.PLACE)
+    assert first.answered_at is not None
+    assert second.called_at is not None
+    assert first.answered_at < second.called_at
+
+
+async def test_a_private_write_that_nothing_explains_has_an_intent_and_an_outcome(trail: MemoryTrail) -> None:
+    client, _ = offline("bybit")
+    await trail.wrap(client).private_post_v5_user_create_sub_api({"note": "n", "secret": "s3cret-of-it"})
+    intent, outcome = trail.records
+    assert (intent.kind, outcome.kind) == (RecordKind.UNATTRIBUTED, RecordKind.UNATTRIBUTED)
+    assert (intent.intent_id, outcome.intent_id) == (None, intent.record_id)
+    assert outcome.request is not None
+    assert (outcome.request.method, outcome.request.path) == ("POST", "/v5/user/create-sub-api")
+    assert outcome.response is not None
+    assert outcome.response.http_status == 200
+    assert outcome.duration_us is not None
+    kept = b"".join(entry.payload for entry in trail._memory_journal.read(0, 10))
+    assert ISSUED_KEY.encode() not in kept
+    assert b"s3cret" not in kept
+    assert trail.orders == []
+
+
+async def test_a_key_that_an_answer_repeats_is_removed(trail: MemoryTrail) -> None:
+    client, _ = offline("bybit")
+    text = f'{{"retCode":10004,"retMsg":"error sign! origin_string[1700000000000{API_KEY}5000]"}}'
+
+    async def fetch(url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        client.on_rest_response(200, "OK", url, method, {}, text, headers, body)
+        raise AuthenticationError(f"bybit {text}")
+
+    client.fetch = fetch
+    with pytest.raises(AuthenticationError, match=API_KEY):
+        await trail.wrap(client).create_order(LINEAR, "limit", "buy", 10, 1.1)
+    assert trail.records[-1].kind is RecordKind.REJECTED
+    kept = b"".join(entry.payload for entry in trail._memory_journal.read(0, 10))
+    assert b"origin_string[1700000000000removed5000]" in kept
+    assert API_KEY.encode() not in kept
