@@ -99,23 +99,6 @@ class TradeRow(_Row, frozen=True, kw_only=True):
     origin: str | None = None
 
 
-class Incomplete(msgspec.Struct, frozen=True):
-    """An order that is not over, or of which something is not known. `intent_id`, `part`: what placed it, None where
-    nothing of this trail did."""
-
-    row: OrderRow
-    intent_id: UUID | None
-    part: str | None
-
-
-class Books(msgspec.Struct, frozen=True):
-    """Orders, and all fills of these orders. `algo_keys`: the orders whose id is that of a conditional order of Binance."""
-
-    orders: tuple[OrderRow, ...] = ()
-    fills: tuple[FillRow, ...] = ()
-    algo_keys: frozenset[UUID] = frozenset()
-
-
 class FundingRow(_Row, frozen=True, kw_only=True):
     """One funding payment. `amount` is received > 0, paid < 0."""
 
@@ -154,3 +137,20 @@ class FillRow(_Row, frozen=True, kw_only=True):
     exchange_at: datetime | None = None
     source: str | None = None
     conflicts: bool = False  # another, different fill was reported under the same id; both are in audit.events
+
+
+class Incomplete(msgspec.Struct, frozen=True):
+    """An order that is not over, or of which something is not known. `intent_id`, `part`: what placed it, None where
+    nothing of this trail did."""
+
+    row: OrderRow
+    intent_id: UUID | None
+    part: str | None
+
+
+class Books(msgspec.Struct, frozen=True):
+    """Orders, and all fills of these orders. `algo_keys`: the orders whose id is that of a conditional order of Binance."""
+
+    orders: tuple[OrderRow, ...] = ()
+    fills: tuple[FillRow, ...] = ()
+    algo_keys: frozenset[UUID] = frozenset()

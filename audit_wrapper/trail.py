@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -195,7 +196,7 @@ class AuditTrail:
         store = await asyncio.to_thread(self._pipeline.database.store)  # may have to start the embedded server
         await store.open()
         try:
-            rows = await store.incomplete_orders(self._settings.account)  # type: ignore[attr-defined]
+            rows = [one.row for one in await store.incomplete(self._settings.account, datetime.now(UTC))]
         finally:
             await store.close()
         report = await self._inquirer.ask_all(_questions(rows))

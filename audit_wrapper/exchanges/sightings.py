@@ -95,7 +95,7 @@ class ReadsSightings(ABC):
     def _part(self, seen: Seen) -> Part | None:
         """What one mapping shows; None: it cannot be read."""
         ccxt = seen.ccxt
-        if "takerOrMaker" in ccxt and not ("filled" in ccxt or "remaining" in ccxt):
+        if ("takerOrMaker" in ccxt or "order" in ccxt) and not ("filled" in ccxt or "remaining" in ccxt):
             return "fill"
         return "order" if any(name in ccxt for name in ("id", "clientOrderId")) and _order_like(ccxt) else None
 

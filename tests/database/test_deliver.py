@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID, uuid4
 
@@ -12,6 +13,8 @@ from audit_wrapper import codec
 from audit_wrapper.errors import InvalidRow, StoreError, StoreUnavailable, StreamConflict
 from audit_wrapper.records import PositionLink
 from audit_wrapper.store.postgres import PostgresStore
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def a_day(journal):

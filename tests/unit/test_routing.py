@@ -52,8 +52,8 @@ def test_one_id_on_two_symbols_is_two_orders() -> None:
 def test_algo_ids_are_a_number_space_of_their_own() -> None:
     t = Trading()
     one, other = t.seen("5", "0", "NEW"), t.seen("5", "0", "NEW")
-    arguments = {"id": "5", "symbol": "MNT/USDT:USDT", "id_kind": "algo"}
-    other = msgspec.structs.replace(other, call=msgspec.structs.replace(other.call, arguments=arguments))
+    algo = {"id": "5", "symbol": "MNT/USDT:USDT", "info": {"algoId": "5", "algoStatus": "NEW", "symbol": "MNTUSDT"}}
+    other = msgspec.structs.replace(other, result={"orders": [algo]})
     index = Index()
     assert index.route(one)[0].order_key != index.route(other)[0].order_key
 
