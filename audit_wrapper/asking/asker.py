@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
+from audit_wrapper.asking import history
 from audit_wrapper.asking.binance import Binance
 from audit_wrapper.asking.bybit import Bybit
 from audit_wrapper.asking.families import Family, Wanted
@@ -64,6 +65,36 @@ class Asker:
         else:
             await self._family.order(requests, wanted, self._now())
         return requests.heard(symbols=(symbol,), parts=("orders", "trades"))
+
+    async def open_orders(self, symbols: Iterable[str] = ()) -> Heard:
+        """All open orders of these symbols, conditional ones and stops of positions too; none named: of the account.
+
+        Binance without a name: of the kind of market that the client is set to.
+        """
+        requests, named = self._requests(), tuple(dict.fromkeys(symbols))
+        await self._family.open_orders(requests, named)
+        return requests.heard(symbols=named or None, parts=("orders",))
+
+    async def history(self, symbols: Iterable[str], since: datetime, until: datetime) -> AsyncIterator[Heard]:
+        """Orders that were placed, executions and funding payments of a range of time, oldest window first.
+
+        Each `Heard` names the range, the symbols and the parts it covers: whoever keeps that can go on from there. A row comes
+        once, and once more where it changed between two windows, which overlap by seconds. Bybit needs no symbols; the
+        others give nothing without. An order is in the range in which it was placed, an execution in which it was executed.
+        """
+        requests, named = self._requests(), tuple(dict.fromkeys(symbols))
+        listings = tuple(self._family.listings(requests, named))
+        async for heard in history.read(requests, listings, since, until, self._now()):
+            yield heard
+
+    async def symbols(self, since: datetime, until: datetime) -> tuple[set[str], tuple[str, ...]]:
+        """Unified symbols that the account traded, as far as the exchange names them, and what could not be learned.
+
+        Bybit: none, and nothing missing; its `history` needs no symbols.
+        """
+        requests = self._requests()
+        found = await self._family.symbols(requests, since, until, self._now())
+        return found, requests.heard().unasked
 
     def _requests(self) -> Requests:
         return Requests(

@@ -11,19 +11,38 @@ Facts, from ccxt 4.5.90 and Binance's documentation:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from audit_wrapper.asking import families
-from audit_wrapper.asking.facts import Kind, kind_of
-from audit_wrapper.asking.families import Wanted
-from audit_wrapper.asking.heard import Row
+from audit_wrapper.asking import families, paging
+from audit_wrapper.asking.facts import Kind, Reach, facts_for, kind_of
+from audit_wrapper.asking.families import Listing, Source, Wanted
+from audit_wrapper.asking.heard import Part, Row
 from audit_wrapper.asking.requests import NotThere, Requests, Unheard
 from audit_wrapper.asking.rows import executed_as, key_of, moment_of, number_of
 from audit_wrapper.exchanges.numbers import plain, text_of, total
 
 _WEEK_MS = 7 * 86_400_000
+_FEW = (
+    3  # symbols to ask for one by one; without a symbol a request counts 40-fold, and so do 20 symbols, two lists each
+)
+_OPEN_AT_ONCE: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
+    "spot": ((("private_get_openorders", "privateGetOpenOrders"), "orderId"),),
+    "linear": (
+        (("fapiprivate_get_openorders", "fapiPrivateGetOpenOrders"), "orderId"),
+        (("fapiprivate_get_openalgoorders", "fapiPrivateGetOpenAlgoOrders"), "algoId"),
+    ),
+    "inverse": (
+        (("dapiprivate_get_openorders", "dapiPrivateGetOpenOrders"), "orderId"),
+        (("dapiprivate_get_openalgoorders", "dapiPrivateGetOpenAlgoOrders"), "algoId"),
+    ),
+}
+_INCOME: dict[str, tuple[str, ...]] = {
+    "linear": ("fapiprivate_get_income", "fapiPrivateGetIncome"),
+    "inverse": ("dapiprivate_get_income", "dapiPrivateGetIncome"),
+}
 _LAST_ORDER_PAGES = 100  # of executions of one order: 100,000 of them
 
 
@@ -96,8 +115,161 @@ class Binance:
                     break
                 first = {"fromId": max(numbers) + 1}
 
+    # -- what is open
+
+    async def open_orders(self, requests: Requests, symbols: tuple[str, ...]) -> None:
+        """All open orders, conditional ones too; of whole kinds of markets where that is fewer requests."""
+        kinds = sorted({self._kind(requests, symbol) for symbol in symbols}) or [_own_kind(requests)]
+        for kind in kinds:
+            of_kind = [symbol for symbol in symbols if self._kind(requests, symbol) == kind]
+            if (len(of_kind) <= _FEW and of_kind) or not await self._open_at_once(requests, kind):
+                await self._open_of(requests, of_kind, kind)
+
+    async def _open_of(self, requests: Requests, symbols: list[str], kind: Kind) -> None:
+        for symbol in symbols:
+            for what, params in _regular_and_conditional(kind):
+                with contextlib.suppress(Unheard, NotThere):
+                    requests.orders += await requests.rows(
+                        f"open {what}orders of {symbol}", families.FETCH_OPEN_ORDERS, symbol, None, None, params
+                    )
+
+    async def _open_at_once(self, requests: Requests, kind: Kind) -> bool:
+        """Without a symbol, by the implicit methods. False: the client has them not, or has no plain account."""
+        lists = _OPEN_AT_ONCE.get(kind, ())
+        if not lists or requests.is_portfolio_margin() or not all(requests.has(*names) for names, _ in lists):
+            return False
+        for names, id_name in lists:
+            with contextlib.suppress(Unheard, NotThere):
+                rows = await requests.rows(f"all open orders of {kind} markets ({id_name})", names, {})
+                requests.orders += [requests.unified(row, id_name, "time", (kind,)) for row in rows]
+        return True
+
+    # -- what happened
+
+    def listings(self, requests: Requests, symbols: tuple[str, ...]) -> Iterator[Listing]:
+        """Orders and executions symbol by symbol, funding payments of all symbols at once."""
+        if not symbols:
+            requests.note("orders and executions", "Binance can be asked for them by symbol only, and none was named")
+        for symbol in symbols:
+            kind = self._kind(requests, symbol)
+            facts = facts_for("binance", kind)
+            sources = [
+                Source(
+                    f"{what}orders of {symbol}",
+                    "orders",
+                    facts.orders,
+                    _by_time(
+                        families.FETCH_ORDERS, symbol, params, "algoId" if params else "orderId", "orders", facts.orders
+                    ),
+                )
+                for what, params in _regular_and_conditional(kind)
+            ]
+            trades = _by_time(families.FETCH_MY_TRADES, symbol, {}, "fromId", "trades", facts.trades)
+            sources.append(Source(f"executions of {symbol}", "trades", facts.trades, trades))
+            yield Listing((symbol,), ("orders", "trades"), facts.unfilled_for, tuple(sources))
+        for kind in sorted({self._kind(requests, symbol) for symbol in symbols} or {_own_kind(requests)}):
+            reach = facts_for("binance", kind).funding
+            if reach is not None:
+                fetch = _by_time(families.FETCH_FUNDING, None, {"subType": kind}, None, "funding", reach)
+                source = Source(f"funding payments of {kind} markets", "funding", reach, fetch)
+                yield Listing(None, ("funding",), None, (source,))
+
+    # -- which symbols
+
+    async def symbols(self, requests: Requests, since: datetime, until: datetime, now: datetime) -> set[str]:
+        """From what was earned and paid, from positions and from open orders."""
+        kind, found = _own_kind(requests), set[str]()
+        if kind == "spot":
+            requests.note("symbols of spot markets", "Binance names none that were traded; name them")
+            return found
+        reach = facts_for("binance", kind).funding or Reach(timedelta(days=7), 1000, None)
+        start = since
+        if reach.back is not None and since < now - reach.back:
+            start = now - reach.back
+            requests.note(
+                f"symbols traded before {start:%Y-%m-%d %H:%M}", f"Binance keeps income for {reach.back.days} days"
+            )
+        fetch = _by_time(_INCOME[kind], None, {}, None, "funding", reach)
+        what = f"symbols traded in {kind} markets"
+
+        def keep(_: Part, row: Row) -> None:
+            if row.get("symbol"):
+                found.add(str(row["symbol"]))
+
+        while start < until and requests.ended is None:
+            end = min(start + reach.window, until)
+            with contextlib.suppress(Unheard, NotThere):
+                await fetch(requests, f"{what} (income)", _ms(start), _ms(end), keep)
+            start = end
+        for row in await self._positions(requests, what):
+            if row.get("symbol"):
+                found.add(str(row["symbol"]))
+        await self._open_at_once(requests, kind)
+        found |= {str(order["symbol"]) for order in requests.orders if order.get("symbol")}
+        requests.note("symbols of orders that ended without a fill", "Binance names them nowhere")
+        return found
+
+    async def _positions(self, requests: Requests, what: str) -> list[Row]:
+        with contextlib.suppress(Unheard, NotThere):
+            return await requests.rows(f"{what} (positions)", families.FETCH_POSITIONS)
+        return []
+
     def _kind(self, requests: Requests, symbol: str) -> Kind:
         return kind_of(symbol, requests.market(symbol))
+
+
+def _own_kind(requests: Requests) -> Kind:
+    """The kind of market that the client is for, where no symbol says it."""
+    word = str(requests.option("defaultType") or "spot").lower()
+    if requests.exchange_id == "binanceusdm" or word in ("future", "swap", "linear"):
+        return "inverse" if requests.option("defaultSubType") == "inverse" else "linear"
+    return "inverse" if requests.exchange_id == "binancecoinm" or word in ("delivery", "inverse") else "spot"
+
+
+def _regular_and_conditional(kind: Kind) -> tuple[tuple[str, dict[str, Any]], ...]:
+    regular: tuple[str, dict[str, Any]] = ("", {})
+    return (regular, ("conditional ", {"trigger": True})) if kind in ("linear", "inverse") else (regular,)
+
+
+def _by_time(
+    names: tuple[str, ...], symbol: str | None, params: dict[str, Any], number: str | None, part: Part, reach: Reach
+) -> Callable[[Requests, str, int, int, Callable[[Part, Row], None]], Awaitable[None]]:
+    """How one list is read. Times go in as the exchange calls them: ccxt would drop rows by its own idea of their time."""
+
+    async def fetch(requests: Requests, what: str, since: int, until: int, keep: Callable[[Part, Row], None]) -> None:
+        async def page(**narrowed: int) -> list[Row]:
+            if names in _INCOME.values():
+                rows = await requests.rows(what, names, {"limit": reach.limit, **params, **narrowed})
+                kinds = ("linear", "inverse")
+                return [requests.unified(row, "tranId", "time", kinds) for row in rows]
+            rows = await requests.rows(what, names, symbol, None, reach.limit, {**params, **narrowed})
+            if "trigger" in params and rows and requests.adapter.order_id_kind(rows[0]) != "algo":
+                requests.note(what, "the client asks for regular orders when told to ask for these")
+                return []
+            return rows
+
+        async def between(start: int, end: int) -> list[Row]:
+            return await page(startTime=start, endTime=end)
+
+        async def from_number(first: int) -> list[Row]:
+            times = {} if number == "fromId" else {"startTime": since, "endTime": until}
+            return await page(**{str(number): first}, **times)
+
+        await paging.by_time(
+            between,
+            since,
+            until,
+            reach.limit,
+            lambda row: keep(part, row),
+            from_number=from_number if number is not None else None,
+            missing=lambda moment: requests.note(what, f"more than {reach.limit} in the millisecond {moment}"),
+        )
+
+    return fetch
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
 
 
 def _is_all(requests: Requests, filled: Any) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -26,17 +26,27 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         return f"{'conditional order' if self.id_kind == 'algo' else 'order'} {named} of {self.symbol}"
 
 
-class Listing(NamedTuple):
-    """One history that can be asked for over a range of time, window by window.
-
-    `symbols` None: of all symbols. `fetch` gives all rows of one window (both ends, in ms, are included) by part.
-    """
+class Source(NamedTuple):
+    """One list of an exchange over time. `fetch` gives each row between two moments (in ms, both included) to `keep`."""
 
     what: str
-    parts: tuple[Part, ...]
-    symbols: tuple[str, ...] | None
+    part: Part
     reach: Reach
-    fetch: Callable[[Requests, str, int, int], Awaitable[dict[Part, list[Row]]]]
+    fetch: Callable[[Requests, str, int, int, Callable[[Part, Row], None]], Awaitable[None]]
+
+
+class Listing(NamedTuple):
+    """Lists that are asked for together, window by window. `symbols` None: they are of all symbols."""
+
+    symbols: tuple[str, ...] | None
+    parts: tuple[Part, ...]
+    unfilled_for: timedelta | None
+    sources: tuple[Source, ...]
+
+    @property
+    def window(self) -> timedelta:
+        """The longest range that all of them can be asked for at once."""
+        return min(source.reach.window for source in self.sources)
 
 
 class Family(Protocol):
@@ -44,6 +54,15 @@ class Family(Protocol):
 
     async def order(self, requests: Requests, wanted: Wanted, now: datetime) -> None:
         """One order, what it became, and its executions."""
+
+    async def open_orders(self, requests: Requests, symbols: tuple[str, ...]) -> None:
+        """All open orders, conditional ones too."""
+
+    def listings(self, requests: Requests, symbols: tuple[str, ...]) -> Iterable[Listing]:
+        """The histories to ask for; says in `requests` which there are none of."""
+
+    async def symbols(self, requests: Requests, since: datetime, until: datetime, now: datetime) -> set[str]:
+        """Unified symbols that were traded, as far as it can be asked without naming one."""
 
 
 FETCH_ORDER = ("fetch_order", "fetchOrder")

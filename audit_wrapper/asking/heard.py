@@ -17,7 +17,8 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 
     `orders`, `trades`, `funding`: rows as the client gave them. `since`, `until`: the range asked for; None: not asked
     by time. `symbols`: the unified symbols asked for; None: all of the account. `parts`: what of it this speaks of.
-    `unasked`: sentences, each saying what could not be asked for and why.
+    `unasked`: sentences, each saying what could not be asked for and why. `again`: asking again may tell more, since a
+    request failed or had no turn; False: what is unasked is forgotten by the exchange, or the client has no way to ask.
     """
 
     orders: tuple[Row, ...] = ()
@@ -28,6 +29,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...] | None = None
     parts: tuple[Part, ...] = ()
     unasked: tuple[str, ...] = ()
+    again: bool = False
 
     @property
     def is_complete(self) -> bool:

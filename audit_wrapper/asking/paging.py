@@ -95,11 +95,15 @@ class _Pages:
             new = self._add(page)
             if not self._is_full(page):
                 return
-            if new:
-                start = max(start, *self._moments(page))
-            elif self._limit is None:
+            last = max((moment for moment in self._moments(page) if start <= moment <= self._until), default=None)
+            if last is None:  # no row of that range: the exchange does not keep to it
+                self._missing(start)
                 return
-            else:  # a full page, all of it known: it ends within one millisecond
+            if last > start:
+                start = last
+            elif self._limit is None and not new:
+                return
+            elif not new:  # a full page, all of it known and of one millisecond
                 await self._crowd(start)
                 start += 1
 
@@ -111,11 +115,15 @@ class _Pages:
             new = self._add(page)
             if not self._is_full(page):
                 return
-            if new:
-                end = min(end, *self._moments(page))
-            elif self._limit is None:
+            earliest = min((moment for moment in self._moments(page) if self._since <= moment <= end), default=None)
+            if earliest is None:
+                self._missing(end)
                 return
-            else:
+            if earliest < end:
+                end = earliest
+            elif self._limit is None and not new:
+                return
+            elif not new:
                 await self._crowd(end)
                 end -= 1
 

@@ -60,12 +60,18 @@ class Requests:
         self.trades: list[Row] = []
         self.funding: list[Row] = []
         self.unasked: list[str] = []
+        self.again = False
 
     # -- one request
 
     def has(self, *names: str) -> bool:
-        """Whether the client has one of these methods, and does not say itself that it cannot."""
+        """Whether the client has one of these methods."""
         return self._method(names) is not None
+
+    def can(self, *names: str) -> bool:
+        """Whether it has one of these unified methods, and does not say itself (ccxt: `has`) that the exchange cannot."""
+        said = plain(getattr(self.client, "has", None))
+        return self.has(*names) and (not said or said.get(names[-1]) not in (None, False))
 
     async def ask(self, what: str, names: str | tuple[str, ...], *arguments: Any) -> Any:
         """What the first method of `names` that the client has answers. Raises `Unheard` or `NotThere`."""
@@ -76,7 +82,7 @@ class Requests:
             raise self._unheard(what, self._denied[names[0]])
         method = self._method(names)
         if method is None:
-            raise self._unheard(what, f"the client has no {names[0]}")
+            raise self._unheard(what, f"the client has no {names[0]}", again=False)
         try:
             await self._load_markets()
             await self._pace.turn(patience_s=self._patience_s)
@@ -97,12 +103,19 @@ class Requests:
         """The same for a method that answers with a list of orders, trades or payments."""
         answer = await self.ask(what, names, *arguments)
         if type(answer) not in (list, tuple):
-            raise self._unheard(what, f"the client answered with {type(answer).__name__}, not with a list")
+            words = f"the client answered with {type(answer).__name__}, not with a list"
+            raise self._unheard(what, words, again=False)
         return [row for row in answer if isinstance(row, Mapping)]
 
-    def note(self, what: str, why: str) -> None:
-        """Remember once what could not be asked for."""
+    def forget(self, noted: int, again: bool) -> None:
+        """What was noted since `unasked` was that long, and `again` that: it was heard in another way."""
+        del self.unasked[noted:]
+        self.again = again
+
+    def note(self, what: str, why: str, *, again: bool = False) -> None:
+        """Remember once what could not be asked for; `again`: asking again may tell more."""
         sentence = f"{what}: {why}"
+        self.again = self.again or again
         if sentence not in self.unasked:
             self.unasked.append(sentence)
 
@@ -113,9 +126,11 @@ class Requests:
             trades=tuple(self.trades),
             funding=tuple(self.funding),
             unasked=tuple(self.unasked),
+            again=self.again,
             **about,
         )
         self.orders, self.trades, self.funding, self.unasked = [], [], [], []
+        self.again = False
         return heard
 
     # -- what the client knows
@@ -123,6 +138,15 @@ class Requests:
     def option(self, name: str) -> Any:
         """An option of the client; None where it has none, or is a mock."""
         return plain(getattr(self.client, "options", None)).get(name)
+
+    def is_portfolio_margin(self) -> bool:
+        """Whether the client is set to Binance's portfolio margin, whose implicit methods are others."""
+        options = plain(getattr(self.client, "options", None))
+        return any(
+            scope.get(name) is True
+            for scope in (options, *map(plain, options.values()))
+            for name in ("portfolioMargin", "papi")
+        )
 
     def market(self, symbol: str) -> dict[str, Any]:
         """The client's market of a unified symbol; {} where it does not know it."""
@@ -184,13 +208,13 @@ class Requests:
         self._failed += 1
         if kinds & _CANNOT:
             self._failed = 0
-            return self._unheard(what, f"the client cannot ({words})")
+            return self._unheard(what, f"the client cannot ({words})", again=False)
         if self._failed >= _FAILURES:
             self.ended = f"{self._failed} requests in a row failed, the last with {words}"
         return self._unheard(what, words)
 
-    def _unheard(self, what: str, why: str) -> Unheard:
-        self.note(what, why)
+    def _unheard(self, what: str, why: str, *, again: bool = True) -> Unheard:
+        self.note(what, why, again=again)
         return Unheard()
 
 

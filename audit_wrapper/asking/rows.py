@@ -16,6 +16,13 @@ def key_of(row: Row) -> tuple[str | None, ...]:
     return (own, text_of(row.get("symbol")), kind) if own is not None else (repr(info or dict(row)), None, None)
 
 
+def same(one: Row, other: Row) -> bool:
+    """Whether two rows say the same: their payloads, less the cursor that ccxt puts into one of a page."""
+    payloads = (plain(row.get("info")) or dict(row) for row in (one, other))
+    first, second = ({name: value for name, value in p.items() if name != "nextPageCursor"} for p in payloads)
+    return first == second
+
+
 def moment_of(row: Row) -> int | None:
     """The moment in ms that the exchange lists this row by: when an order was placed, a fill executed."""
     moment = row.get("timestamp")
