@@ -16,6 +16,7 @@ from audit_wrapper.asking.generic import Generic
 from audit_wrapper.asking.heard import Heard
 from audit_wrapper.asking.pace import Pace
 from audit_wrapper.asking.requests import Requests
+from audit_wrapper.asking.rows import key_of
 
 
 class Asker:
@@ -73,6 +74,7 @@ class Asker:
         """
         requests, named = self._requests(), tuple(dict.fromkeys(symbols))
         await self._family.open_orders(requests, named)
+        requests.orders = list({key_of(order): order for order in requests.orders}.values())
         return requests.heard(symbols=named or None, parts=("orders",))
 
     async def history(self, symbols: Iterable[str], since: datetime, until: datetime) -> AsyncIterator[Heard]:

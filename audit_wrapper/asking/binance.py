@@ -193,8 +193,11 @@ class Binance:
         what = f"symbols traded in {kind} markets"
 
         def keep(_: Part, row: Row) -> None:
+            own = text_of(plain(row.get("info")).get("symbol"))  # a transfer has none
             if row.get("symbol"):
                 found.add(str(row["symbol"]))
+            elif own is not None:
+                requests.note(f"what was traded in {own}", "the client does not know this market (any more)")
 
         while start < until and requests.ended is None:
             end = min(start + reach.window, until)

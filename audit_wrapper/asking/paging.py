@@ -80,7 +80,7 @@ class _Pages:
         self._add(first)
         if not self._is_full(first):
             return
-        moments = [moment for moment in map(moment_of, first) if moment is not None]
+        moments = self._moments(first, self._since, self._until)
         if not moments:
             self._missing(self._since)
             return
@@ -95,12 +95,12 @@ class _Pages:
             new = self._add(page)
             if not self._is_full(page):
                 return
-            last = max((moment for moment in self._moments(page) if start <= moment <= self._until), default=None)
-            if last is None:  # no row of that range: the exchange does not keep to it
+            inside = self._moments(page, start, self._until)
+            if not inside:  # the exchange does not keep to the range
                 self._missing(start)
                 return
-            if last > start:
-                start = last
+            if max(inside) > start:
+                start = max(inside)
             elif self._limit is None and not new:
                 return
             elif not new:  # a full page, all of it known and of one millisecond
@@ -115,12 +115,12 @@ class _Pages:
             new = self._add(page)
             if not self._is_full(page):
                 return
-            earliest = min((moment for moment in self._moments(page) if self._since <= moment <= end), default=None)
-            if earliest is None:
+            inside = self._moments(page, self._since, end)
+            if not inside:
                 self._missing(end)
                 return
-            if earliest < end:
-                end = earliest
+            if min(inside) < end:
+                end = min(inside)
             elif self._limit is None and not new:
                 return
             elif not new:
@@ -164,5 +164,6 @@ class _Pages:
         return bool(rows) if self._limit is None else len(rows) >= self._limit
 
     @staticmethod
-    def _moments(rows: list[Row]) -> list[int]:
-        return [moment for moment in map(moment_of, rows) if moment is not None]
+    def _moments(rows: list[Row], start: int = 0, end: int = 2**63) -> list[int]:
+        """When the rows were, of those that were between `start` and `end`."""
+        return [moment for moment in map(moment_of, rows) if moment is not None and start <= moment <= end]

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import pairwise
+from typing import Any, ClassVar
 from unittest.mock import AsyncMock, patch
 
 import pytest
@@ -213,7 +214,7 @@ async def test_what_each_heard_covers_leaves_no_hole() -> None:
         ranges = [(one.since, one.until) for one in heard if one.symbols == symbols and one.parts == parts]
         assert ranges[0][0] == NOW - timedelta(days=30)
         assert ranges[-1][1] == NOW
-        assert all(before[1] == after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+        assert all(before[1] == after[0] for before, after in pairwise(ranges))
 
 
 async def test_requests_of_a_quiet_month_are_few() -> None:
@@ -404,7 +405,12 @@ async def test_bybit_a_client_without_implicit_methods() -> None:
 
 async def test_another_exchange_by_what_its_client_has() -> None:
     class Other:
-        has = {"fetchClosedOrders": True, "fetchOrders": False, "fetchMyTrades": True, "fetchCanceledOrders": False}
+        has: ClassVar = {
+            "fetchClosedOrders": True,
+            "fetchOrders": False,
+            "fetchMyTrades": True,
+            "fetchCanceledOrders": False,
+        }
 
         async def fetch_orders(self, *_: Any) -> Any:
             raise AssertionError
