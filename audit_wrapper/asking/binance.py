@@ -122,8 +122,11 @@ class Binance:
         kinds = sorted({self._kind(requests, symbol) for symbol in symbols}) or [_own_kind(requests)]
         for kind in kinds:
             of_kind = [symbol for symbol in symbols if self._kind(requests, symbol) == kind]
-            if (len(of_kind) <= _FEW and of_kind) or not await self._open_at_once(requests, kind):
+            few = 0 < len(of_kind) <= _FEW
+            if few or not await self._open_at_once(requests, kind):
                 await self._open_of(requests, of_kind, kind)
+                if not of_kind:
+                    requests.note(f"open orders of {kind} markets", "the client cannot ask without a symbol")
 
     async def _open_of(self, requests: Requests, symbols: list[str], kind: Kind) -> None:
         for symbol in symbols:
@@ -181,6 +184,11 @@ class Binance:
         kind, found = _own_kind(requests), set[str]()
         if kind == "spot":
             requests.note("symbols of spot markets", "Binance names none that were traded; name them")
+            return found
+        if requests.is_portfolio_margin():
+            requests.note(
+                "symbols of a portfolio margin account", "how its income is asked for is not known here; name them"
+            )
             return found
         reach = facts_for("binance", kind).funding or Reach(timedelta(days=7), 1000, None)
         start = since
