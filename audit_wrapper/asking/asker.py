@@ -83,6 +83,7 @@ class Asker:
         Each `Heard` names the range, the symbols and the parts it covers: whoever keeps that can go on from there. A row comes
         once, and once more where it changed between two windows, which overlap by seconds. Bybit needs no symbols; the
         others give nothing without. An order is in the range in which it was placed, an execution in which it was executed.
+        Bybit lists orders here once they ended; for those that have not there is `open_orders`.
         """
         requests, named = self._requests(), tuple(dict.fromkeys(symbols))
         listings = tuple(self._family.listings(requests, named))

@@ -71,6 +71,14 @@ _BINANCE_SPOT = Facts(
     unfilled_for=90 * _DAY,
     indexing=_INDEXING,
 )
+# orders: 5 days, limit 1000 [D: Options Query Option Order History]; what else is asked for is not said [?]
+_BINANCE_OPTION = Facts(
+    orders=Reach(_DAY, 1000, 5 * _DAY),
+    trades=Reach(_DAY, 1000, None),
+    funding=None,
+    unfilled_for=None,
+    indexing=_INDEXING,
+)
 _BYBIT = Facts(
     # limit 50, 7 days, 2 years [D: Bybit v5 Get Order History]
     orders=Reach(_WEEK, 50, 730 * _DAY),
@@ -88,13 +96,18 @@ _OTHER = Facts(
     unfilled_for=None,
     indexing=timedelta(minutes=15),
 )
-_BINANCE = {"linear": _BINANCE_LINEAR, "inverse": _BINANCE_INVERSE, "spot": _BINANCE_SPOT}
+_BINANCE: dict[Kind, Facts] = {
+    "linear": _BINANCE_LINEAR,
+    "inverse": _BINANCE_INVERSE,
+    "spot": _BINANCE_SPOT,
+    "option": _BINANCE_OPTION,
+}
 
 
 def facts_for(exchange_id: str, kind: Kind) -> Facts:
     """The facts of one exchange and kind of market; careful ones where it has none here."""
     if exchange_id.startswith("binance"):
-        return _BINANCE.get(kind, _OTHER)
+        return _BINANCE[kind]
     if exchange_id.startswith("bybit"):
         return _BYBIT._replace(funding=None) if kind == "spot" else _BYBIT
     return _OTHER
@@ -111,6 +124,12 @@ def kind_of(symbol: str, market: Mapping[str, Any] | None = None) -> Kind:
     if settled.endswith(("-C", "-P")):
         return "option"
     return "linear" if pair.rpartition("/")[2] == settled.partition("-")[0] else "inverse"
+
+
+def id_kind(exchange_id: str, symbol: str, order_type: str | None) -> str:
+    """Which number space the id of such an order is of: "algo" for conditional contract orders of Binance, else "order"."""
+    conditional = order_type is not None and order_type.startswith(("STOP", "TAKE_PROFIT", "TRAILING"))
+    return "algo" if exchange_id.startswith("binance") and ":" in symbol and conditional else "order"
 
 
 def absence_counts(exchange_id: str, symbol: str, sent_at: datetime, asked_at: datetime) -> bool:
