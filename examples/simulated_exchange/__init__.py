@@ -8,10 +8,13 @@
         assert sim.ledger.positions[0].quantity == 10
 
 `server` runs it, `ledger` holds the truth, `engine` matches, `binance` and `bybit` speak the wire formats,
-`faults` is what can be made to go wrong, `remote` and `control` drive it from another process.
+`history` decides what reads show and when, `messages` is the user-data stream, `others` what happens without the
+bot, `faults` what can be made to go wrong. `world` is all that a test can do to it; `remote` and `control` do it from
+another process.
 """
 
 from .clients import async_client, async_client_for, sync_client, sync_client_for
+from .engine import Refusal
 from .faults import (
     Delay,
     DropRequest,
@@ -22,7 +25,7 @@ from .faults import (
     RateLimited,
     Reject,
 )
-from .ledger import Fill, Ledger, Order, Position
+from .ledger import Fill, Funding, Ledger, Order, Position
 from .remote import RemoteExchange
 from .requests_log import CLIENT_IDS, LoggedRequest, RequestLog
 from .server import SimulatedExchange
@@ -32,6 +35,7 @@ __all__ = [
     "Delay",
     "DropRequest",
     "Fill",
+    "Funding",
     "Hold",
     "HttpPage",
     "Ledger",
@@ -41,6 +45,7 @@ __all__ = [
     "Order",
     "Position",
     "RateLimited",
+    "Refusal",
     "Reject",
     "RemoteExchange",
     "RequestLog",

@@ -22,9 +22,12 @@ def main() -> None:
     parser.add_argument("kind", choices=["binance", "bybit"])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--start-time-ms", type=int, help="where the exchange's clock begins; now by default")
     parser.add_argument("--exit-with-parent", action="store_true", help="end when standard input closes")
     arguments = parser.parse_args()
-    sim = SimulatedExchange(arguments.kind, host=arguments.host, port=arguments.port).start()
+    sim = SimulatedExchange(
+        arguments.kind, host=arguments.host, port=arguments.port, start_time_ms=arguments.start_time_ms
+    ).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sim.stopping.set())
     if arguments.exit_with_parent:

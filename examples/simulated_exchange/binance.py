@@ -16,16 +16,17 @@ from typing import Any, ClassVar
 
 from . import binance_drafts as drafts
 from . import binance_wire as wire
-from .binance_account import BinanceAccount
 from .binance_drafts import missing, number
-from .engine import Answer, Call, Refusal, Settings, rounded
+from .binance_messages import BinanceMessages
+from .engine import Answer, Call, Refusal, rounded
 from .instruments import PERPETUALS, Instrument
-from .ledger import Order
+from .ledger import Cause, Order
+from .settings import Settings
 
 CANCELED_ALL = {"code": 200, "msg": "The operation of cancel all open order is done."}
 
 
-class Binance(BinanceAccount):
+class Binance(BinanceMessages):
     """One USD-M account in one-way mode."""
 
     remainder_status = "EXPIRED"
@@ -39,8 +40,8 @@ class Binance(BinanceAccount):
         "batch": ("POST", "/fapi/v1/batchOrders"),
     }
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(PERPETUALS, settings)
+    def __init__(self, settings: Settings, start_time_ms: int | None = None) -> None:
+        super().__init__(PERPETUALS, settings, start_time_ms)
         # Documented as unique per symbol only: here two symbols do share the same numbers.
         self._order_numbers: Counter[Instrument] = Counter()
         self._trade_numbers: Counter[Instrument] = Counter()
@@ -48,22 +49,15 @@ class Binance(BinanceAccount):
         self._fees_charged = 0
         self._routes: dict[str, Callable[[dict[str, Any]], Any]] = {
             "POST /fapi/v1/order": self._create,
-            "GET /fapi/v1/order": self._query,
             "PUT /fapi/v1/order": self._amend,
             "DELETE /fapi/v1/order": self._cancel,
-            "GET /fapi/v1/openOrders": self._open_orders,
-            "GET /fapi/v1/openOrder": self._query_open,
-            "GET /fapi/v1/allOrders": self._all_orders,
             "DELETE /fapi/v1/allOpenOrders": self._cancel_all,
             "POST /fapi/v1/batchOrders": self._create_batch,
             "DELETE /fapi/v1/batchOrders": self._cancel_batch,
-            "GET /fapi/v1/userTrades": self._fills,
             "POST /fapi/v1/algoOrder": self._create_algo,
-            "GET /fapi/v1/algoOrder": self._query_algo,
             "DELETE /fapi/v1/algoOrder": self._cancel_algo,
-            "GET /fapi/v1/openAlgoOrders": self._open_algos,
-            "GET /fapi/v1/allAlgoOrders": self._all_algos,
             "DELETE /fapi/v1/algoOpenOrders": self._cancel_all_algos,
+            **self.history_routes(),
             **self.account_routes(),
         }
 
@@ -99,6 +93,9 @@ class Binance(BinanceAccount):
         self._trade_numbers[order.instrument] += 1
         return str(600000000 + self._trade_numbers[order.instrument])
 
+    def new_funding_id(self) -> str:
+        return str(4480321991774044580 + len(self.ledger.fundings))
+
     def fee(self, order: Order, price: Decimal, quantity: Decimal, rate: Decimal) -> tuple[Decimal, str]:
         """Eight digits, in USDT or (when switched on) in BNB at the set price. No rebate is paid in BNB."""
         amount = price * quantity * rate
@@ -108,6 +105,71 @@ class Binance(BinanceAccount):
         if in_bnb and amount > 0:
             return rounded(amount / self.settings.bnb_price, 8), "BNB"
         return rounded(amount, 8), "USDT"
+
+    # --- orders that the bot did not place ---
+
+    def place_by_hand(self, wanted: Order) -> Order:
+        """In the app: client ids begin with web_, ios_ or android_."""
+        rises = wanted.trigger_price is not None and wanted.trigger_price > self.prices[wanted.instrument]
+        params: dict[str, Any] = {
+            "symbol": wanted.symbol,
+            "side": wanted.side.upper(),
+            "quantity": wanted.quantity,
+            "reduceOnly": wanted.reduce_only,
+            "timeInForce": "GTC",
+        }
+        client_id = wanted.client_order_id or f"web_{self._invented_id()[:20]}"
+        if wanted.limit_price is not None:
+            params["price"] = wanted.limit_price
+        if wanted.trigger_price is None:
+            kind = "MARKET" if wanted.limit_price is None else "LIMIT"
+            return self._place({**params, "type": kind, "newClientOrderId": client_id})
+        word = "STOP" if rises == (wanted.side == "buy") else "TAKE_PROFIT"
+        params["type"] = f"{word}_MARKET" if wanted.limit_price is None else word
+        return self._place_algo(
+            {**params, "algoType": "CONDITIONAL", "triggerPrice": wanted.trigger_price, "clientAlgoId": client_id}
+        )
+
+    def stop_by_hand(self, instrument: Instrument, prices: dict[str, Decimal]) -> None:
+        side = "SELL" if self.ledger.position(instrument).quantity > 0 else "BUY"
+        for name, price in prices.items():
+            self._place_algo(
+                {
+                    "algoType": "CONDITIONAL",
+                    "symbol": instrument.symbol,
+                    "side": side,
+                    "type": "STOP_MARKET" if name == "stopLoss" else "TAKE_PROFIT_MARKET",
+                    "triggerPrice": price,
+                    "closePosition": True,
+                    "clientAlgoId": f"web_{self._invented_id()[:20]}",
+                }
+            )
+
+    def cancel_by_hand(self, order: Order) -> None:
+        self.finish(order, "CANCELED", "CANCELED" if order.kind == "algo" else "")
+
+    def forced_order(self, wanted: Order, cause: Cause) -> Order:
+        """LIMIT, as User's Force Orders shows them: IOC for a liquidation, GTC for deleveraging; not reduce-only.
+
+        How a settlement looks but for its client id is [?].
+        """
+        number = sum("cause" in order.details for order in self.ledger.orders) + 1
+        unique = f"{self.now()}{number:06d}"
+        client_ids = {
+            "liquidation": f"autoclose-{unique}",
+            "auto_deleveraging": "adl_autoclose",
+            "settlement": f"settlement_autoclose-{unique}",
+        }
+        distance = wanted.instrument.tick * 100
+        price = self.prices[wanted.instrument]
+        wanted.type = "LIMIT"
+        wanted.client_order_id = client_ids[cause]
+        wanted.limit_price = price + distance if wanted.side == "buy" else max(wanted.instrument.tick, price - distance)
+        wanted.time_in_force = "IOC" if cause == "liquidation" else "GTC"
+        return wanted
+
+    def _invented_id(self) -> str:
+        return hashlib.sha256(f"{len(self.ledger.orders)}".encode()).hexdigest()[:22]
 
     # --- conditional orders ---
 
@@ -119,6 +181,7 @@ class Binance(BinanceAccount):
             return
         if order.reduce_only and not reducible:
             # ALGO_UPDATE documents REJECTED with the reason "Reduce Only reject" for this.
+            order.details["reason"] = "Reduce Only reject"
             self.finish(order, "REJECTED", "REJECTED")
             return
         is_limit = order.limit_price is not None
@@ -136,9 +199,14 @@ class Binance(BinanceAccount):
         if not child.reduce_only and not self.can_afford(child):
             self.finish(order, "REJECTED", "REJECTED")
             return
-        order.exchange_status = "TRIGGERED"
+        if "by" in order.details:
+            child.details["by"] = order.details["by"]
+        order.exchange_status = "TRIGGERING"
+        self.announce(order, "triggered")
         self.add(child)
+        order.exchange_status = "TRIGGERED"
         order.actual_order_id = child.exchange_order_id
+        self.announce(order, "triggered")
         self.execute(child)
 
     def order_changed(self, order: Order) -> None:
@@ -147,6 +215,8 @@ class Binance(BinanceAccount):
             parent.status = order.status
             parent.exchange_status = "FINISHED" if order.is_final else "TRIGGERED"
             parent.updated_time = order.updated_time
+            if order.is_final:
+                self.announce(parent, "changed")
 
     def position_closed(self, instrument: Instrument) -> None:
         """closePosition orders expire with their position; reduce-only ones stay behind."""
@@ -205,7 +275,7 @@ class Binance(BinanceAccount):
             )
             raise Refusal(-5022, words, order)
         if not order.client_order_id:
-            order.client_order_id = hashlib.sha256(f"{len(self.ledger.orders)}".encode()).hexdigest()[:22]
+            order.client_order_id = self._invented_id()
         self.add(order)
         self.execute(order)
         return order
@@ -224,7 +294,7 @@ class Binance(BinanceAccount):
 
     def _amend(self, params: dict[str, Any]) -> dict[str, Any]:
         """Modify Order: a new price and quantity under the same ids; LIMIT only."""
-        order = self._find(params, Refusal(-2013, "Order does not exist."))
+        order = self.find(params, Refusal(-2013, "Order does not exist."))
         if order.is_final or order.type != "LIMIT":
             raise Refusal(-2013, "Order does not exist.")
         price = number(params, "price", order.limit_price)
@@ -235,20 +305,12 @@ class Binance(BinanceAccount):
             raise Refusal(-1111, "Precision is over the maximum defined for this asset.")
         order.limit_price, order.quantity = price, quantity
         order.updated_time = self.now()
+        self.announce(order, "amended")
         self.execute(order)
         return wire.order_json(order, with_time=False)
 
-    def _query(self, params: dict[str, Any]) -> dict[str, Any]:
-        return wire.order_json(self._find(params, Refusal(-2013, "Order does not exist.")))
-
-    def _query_open(self, params: dict[str, Any]) -> dict[str, Any]:
-        order = self._find(params, Refusal(-2013, "Order does not exist."))
-        if order.is_final:
-            raise Refusal(-2013, "Order does not exist.")
-        return wire.order_json(order)
-
     def _cancel(self, params: dict[str, Any]) -> dict[str, Any]:
-        order = self._find(params, Refusal(-2011, "Unknown order sent."))
+        order = self.find(params, Refusal(-2011, "Unknown order sent."))
         if order.is_final:
             raise Refusal(-2011, "Unknown order sent.")
         self.finish(order, "CANCELED")
@@ -274,44 +336,12 @@ class Binance(BinanceAccount):
                 self.finish(order, "CANCELED")
         return dict(CANCELED_ALL)
 
-    def _open_orders(self, params: dict[str, Any]) -> list[dict[str, Any]]:
-        item = self.instrument(params) if params.get("symbol") else None
-        return [wire.order_json(order) for order in self.ledger.open_orders(item) if order.kind == "order"]
-
-    def _all_orders(self, params: dict[str, Any]) -> list[dict[str, Any]]:
-        rows = [wire.order_json(order) for order in self._accepted("order", self.instrument(params))]
-        return page(rows, params, "time", "orderId")
-
-    def _fills(self, params: dict[str, Any]) -> list[dict[str, Any]]:
-        item = self.instrument(params)
-        wanted = str(params["orderId"]) if params.get("orderId") else None
-        rows = [
-            wire.fill_json(fill)
-            for fill in self.ledger.fills
-            if fill.instrument == item and wanted in (None, fill.exchange_order_id)
-        ]
-        return page(rows, {**params, "orderId": None}, "time", "id")
-
-    def _accepted(self, kind: str, item: Instrument | None) -> list[Order]:
-        return [
-            order
-            for order in self.ledger.orders
-            if order.kind == kind and order.exchange_order_id and item in (None, order.instrument)
-        ]
-
-    def _find(self, params: dict[str, Any], otherwise: Refusal) -> Order:
-        """By orderId, else by client id; the newest wins, since client ids may be used again."""
-        order_id, client_id = params.get("orderId"), params.get("origClientOrderId")
-        if not order_id and not client_id:
-            raise missing("orderId")
-        for order in reversed(self._accepted("order", self.instrument(params))):
-            if order.exchange_order_id == str(order_id) if order_id else order.client_order_id == client_id:
-                return order
-        raise otherwise
-
     # --- conditional orders: algoOrder ---
 
     def _create_algo(self, params: dict[str, Any]) -> dict[str, Any]:
+        return self.algo_json(self._place_algo(params))
+
+    def _place_algo(self, params: dict[str, Any]) -> Order:
         if params.get("algoType") != "CONDITIONAL":
             raise missing("algoType")
         if params.get("type") not in wire.ORDER_TYPES[2:]:
@@ -333,18 +363,11 @@ class Binance(BinanceAccount):
         if order.callback is not None and order.activation_price is None:
             order.activated, order.extreme_price = True, price
         if not order.client_order_id:
-            order.client_order_id = hashlib.sha256(f"{len(self.ledger.orders)}".encode()).hexdigest()[:22]
-        return self._algo_json(self.add(order))
-
-    def _algo_json(self, order: Order) -> dict[str, Any]:
-        child = self.ledger.executed(order) if order.actual_order_id else None
-        return wire.algo_json(order, child)
-
-    def _query_algo(self, params: dict[str, Any]) -> dict[str, Any]:
-        return self._algo_json(self._find_algo(params, Refusal(-2013, "Order does not exist.")))
+            order.client_order_id = self._invented_id()
+        return self.add(order)
 
     def _cancel_algo(self, params: dict[str, Any]) -> dict[str, Any]:
-        order = self._find_algo(params, Refusal(-2011, "Unknown order sent."))
+        order = self.find_algo(params, Refusal(-2011, "Unknown order sent."))
         if not order.is_armed:
             raise Refusal(-2011, "Unknown order sent.")
         self.finish(order, "CANCELED", "CANCELED")
@@ -360,29 +383,3 @@ class Binance(BinanceAccount):
             if order.is_armed:
                 self.finish(order, "CANCELED", "CANCELED")
         return dict(CANCELED_ALL)
-
-    def _open_algos(self, params: dict[str, Any]) -> list[dict[str, Any]]:
-        item = self.instrument(params) if params.get("symbol") else None
-        return [self._algo_json(order) for order in self.ledger.open_orders(item) if order.is_armed]
-
-    def _all_algos(self, params: dict[str, Any]) -> list[dict[str, Any]]:
-        rows = [self._algo_json(order) for order in self._accepted("algo", self.instrument(params))]
-        return page(rows, params, "createTime", "algoId")
-
-    def _find_algo(self, params: dict[str, Any], otherwise: Refusal) -> Order:
-        order_id, client_id = params.get("algoId"), params.get("clientAlgoId")
-        if not order_id and not client_id:
-            raise missing("algoId")
-        for order in reversed(self._accepted("algo", None)):
-            if order.exchange_order_id == str(order_id) if order_id else order.client_order_id == client_id:
-                return order
-        raise otherwise
-
-
-def page(rows: list[dict[str, Any]], params: dict[str, Any], time: str, id_name: str) -> list[dict[str, Any]]:
-    """startTime, endTime, a first id and limit, as all of Binance's lists take them; oldest first."""
-    start, end = int(params.get("startTime") or 0), int(params.get("endTime") or 2**63)
-    first = int(params.get("fromId") or params.get(id_name) or 0)
-    kept = [row for row in rows if start <= row[time] <= end and row[id_name] >= first]
-    limit = int(params.get("limit") or 500)
-    return kept[:limit] if start or first else kept[-limit:]

@@ -119,8 +119,12 @@ def algo_json(order: Order, child: Order | None) -> dict[str, Any]:
     return payload
 
 
-def fill_json(fill: Fill) -> dict[str, Any]:
-    """One row of userTrades. commission has eight digits; negative is a rebate."""
+def fill_json(fill: Fill, fee_is_known: bool = True) -> dict[str, Any]:
+    """One row of userTrades. commission has eight digits; negative is a rebate.
+
+    A row without its commission exists in this simulation only (`Settings.fee_delay`).
+    """
+    fee = {"commission": fixed(fill.fee_amount, 8), "commissionAsset": fill.fee_currency} if fee_is_known else {}
     return {
         "symbol": fill.symbol,
         "id": int(fill.exchange_trade_id),
@@ -130,8 +134,7 @@ def fill_json(fill: Fill) -> dict[str, Any]:
         "qty": quantity_text(fill.instrument, fill.quantity),
         "realizedPnl": plain(fill.realized_pnl),
         "quoteQty": plain(fill.value),
-        "commission": fixed(fill.fee_amount, 8),
-        "commissionAsset": fill.fee_currency,
+        **fee,
         "time": fill.time,
         "positionSide": "BOTH",
         "maker": fill.liquidity == "maker",

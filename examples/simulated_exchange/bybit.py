@@ -15,13 +15,15 @@ from typing import Any, ClassVar
 
 from . import bybit_wire as wire
 from .bybit_account import number
-from .bybit_stops import BybitStops
-from .engine import Answer, Call, Refusal, Settings
+from .bybit_drafts import BybitDrafts
+from .bybit_history import filter_word
+from .engine import Answer, Call, Refusal, rounded
 from .instruments import PERPETUALS, SPOT_PAIRS, Instrument
-from .ledger import ZERO, Order, plain
+from .ledger import Cause, Order, plain
+from .settings import Settings
 
 
-class Bybit(BybitStops):
+class Bybit(BybitDrafts):
     """One unified trading account in one-way mode."""
 
     remainder_status = "CANCELED"
@@ -35,12 +37,14 @@ class Bybit(BybitStops):
         "batch": ("POST", "/v5/order/create-batch"),
     }
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(PERPETUALS + SPOT_PAIRS, settings)
+    def __init__(self, settings: Settings, start_time_ms: int | None = None) -> None:
+        super().__init__(PERPETUALS + SPOT_PAIRS, settings, start_time_ms)
         settings.taker_rate = Decimal("0.00055")
         # Seeded: the same run gives the same ids.
         self._random = random.Random(5)
         self._spot_numbers = 0
+        self._fees_charged = 0
+        self._mnt = next(item for item in SPOT_PAIRS if item.base == "MNT")
         self._routes: dict[str, Callable[[dict[str, Any]], Any]] = {
             "POST /v5/order/create": self._create,
             "POST /v5/order/amend": self._amend,
@@ -48,10 +52,8 @@ class Bybit(BybitStops):
             "POST /v5/order/cancel-all": self._cancel_all,
             "POST /v5/order/create-batch": self._create_batch,
             "POST /v5/order/cancel-batch": self._cancel_batch,
-            "GET /v5/order/realtime": self._realtime,
-            "GET /v5/order/history": self._history,
-            "GET /v5/execution/list": self._executions,
             "POST /v5/position/trading-stop": self.trading_stop,
+            **self.history_routes(),
             **self.account_routes(),
         }
 
@@ -90,21 +92,81 @@ class Bybit(BybitStops):
     def new_trade_id(self, order: Order) -> str:
         return self._uuid()
 
+    def new_funding_id(self) -> str:
+        return self._uuid()
+
     def _uuid(self) -> str:
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
     def fee(self, order: Order, price: Decimal, quantity: Decimal, rate: Decimal) -> tuple[Decimal, str]:
-        """Exact. Perpetuals pay in the settle coin; spot in the coin received, a rebate in the other."""
+        """Exact. Perpetuals pay in the settle coin; spot in the coin received, a rebate in the other.
+
+        A perpetual's fee in MNT, at the price of the spot pair, is switched on by `fee_currency` [?].
+        """
         item = order.instrument
         in_base = (order.side == "buy") == (rate >= 0)
         if item.category == "spot" and in_base:
             return quantity * rate, item.base
-        return price * quantity * rate, item.quote
+        amount = price * quantity * rate
+        self._fees_charged += 1
+        wanted = self.settings.fee_currency
+        in_mnt = wanted == "MNT" or (wanted == "mixed" and self._fees_charged % 2 == 0)
+        if in_mnt and amount > 0 and item.category == "linear":
+            return rounded(amount / self.prices[self._mnt], 8), "MNT"
+        return amount, item.quote
+
+    # --- orders that the bot did not place ---
+
+    def place_by_hand(self, wanted: Order) -> Order:
+        """In the app: there is no orderLinkId; a market close of a position is CreateByClosing [D]."""
+        item = wanted.instrument
+        params: dict[str, Any] = {
+            "category": item.category,
+            "symbol": item.symbol,
+            "side": wanted.side.capitalize(),
+            "orderType": "Market" if wanted.limit_price is None else "Limit",
+            "qty": wanted.quantity,
+            "price": wanted.limit_price,
+            "reduceOnly": wanted.reduce_only,
+            "orderLinkId": wanted.client_order_id,
+            "marketUnit": "baseCoin",
+        }
+        if wanted.trigger_price is not None:
+            params["triggerPrice"] = wanted.trigger_price
+            params["triggerDirection"] = 1 if wanted.trigger_price > self.prices[item] else 2
+        order = self.order_draft(params)
+        if order.reduce_only and order.type == "Market" and not order.is_armed:
+            order.details["createType"] = "CreateByClosing"
+        return self._place(order)
+
+    def stop_by_hand(self, instrument: Instrument, prices: dict[str, Decimal]) -> None:
+        params = {"category": "linear", "symbol": instrument.symbol, "positionIdx": 0, **prices}
+        self.trading_stop(params)
+
+    def cancel_by_hand(self, order: Order) -> None:
+        self._cancel_one(order, "CancelByUser")
+
+    def forced_order(self, wanted: Order, cause: Cause) -> Order:
+        """A market order without orderLinkId; createType says why. That it is Market, IOC, reduce-only is [?].
+
+        A part of a position goes in the ladder that frees margin, the whole is taken over [D].
+        """
+        whole = wanted.quantity == self.reducible(wanted)
+        created_by = {
+            "liquidation": "CreateByTakeOver_PassThrough" if whole else "CreateByLiq",
+            "auto_deleveraging": "CreateByAdl_PassThrough",
+            "settlement": "CreateBySettle",
+        }[cause]
+        wanted.type, wanted.time_in_force, wanted.reduce_only = "Market", "IOC", True
+        wanted.details = {"createType": created_by, "lastPriceOnCreated": plain(self.prices[wanted.instrument])}
+        return wanted
 
     # --- conditional orders and attached stops ---
 
     def fire(self, order: Order) -> None:
-        """The same order goes to work: its id stays, its status goes from Untriggered to Filled."""
+        """The same order goes to work: its id stays, its status goes from Untriggered by Triggered to Filled."""
+        order.exchange_status = "Triggered"
+        self.announce(order, "triggered")
         order.exchange_status = ""
         if order.reduce_only:
             reducible = self.reducible(order)
@@ -113,7 +175,7 @@ class Bybit(BybitStops):
                 return
             is_whole = order.details.get("tpslMode") == "Full"
             order.quantity = reducible if is_whole else min(order.quantity, reducible)
-        elif not self._affordable(order):
+        elif not self.affordable(order):
             self.finish(order, "REJECTED")
             return
         self.execute(order)
@@ -129,9 +191,11 @@ class Bybit(BybitStops):
         for stop in self.stops_of(order.instrument):
             reducible = self.reducible(stop)
             if not reducible:
+                stop.details["cancelType"] = "CancelByTpSlTsClear"
                 self.finish(stop, "CANCELED", "Deactivated")
-            elif stop.details["tpslMode"] == "Full":
+            elif stop.details["tpslMode"] == "Full" and stop.quantity != reducible:
                 stop.quantity = reducible
+                self.announce(stop, "changed")
 
     def position_closed(self, instrument: Instrument) -> None:
         """Reduce-only orders are cancelled with their position (cancelType CancelByReduceOnly)."""
@@ -140,111 +204,13 @@ class Bybit(BybitStops):
                 order.details["cancelType"] = "CancelByReduceOnly"
                 self.finish(order, "CANCELED", "Deactivated" if order.is_armed else "")
 
-    # --- drafts and checks ---
-
-    def draft(self, call: Call) -> Order | None:
-        if call.path == "/v5/order/create":
-            return self._draft(call.params)
-        if call.path == "/v5/position/trading-stop":
-            return self.draft_stop(self.instrument(call.params), call.params)
-        return None
-
-    def _draft(self, params: dict[str, Any]) -> Order:
-        item = self.instrument(params)
-        side, kind = str(params.get("side") or ""), str(params.get("orderType") or "")
-        if side not in ("Buy", "Sell"):
-            raise Refusal(10001, "params error: side invalid")
-        if kind not in ("Market", "Limit"):
-            raise Refusal(10001, "params error: OrderType invalid")
-        trigger = number(params, "triggerPrice", None)
-        direction = int(params.get("triggerDirection") or 0)
-        if trigger is not None and not direction:
-            # Spot has no triggerDirection: it follows from where the market is [D].
-            direction = 1 if trigger > self.prices[item] else 2
-        order = Order(
-            kind="order" if trigger is None else "conditional",
-            exchange_status="" if trigger is None else "Untriggered",
-            instrument=item,
-            side=side.lower(),
-            type=kind,
-            quantity=number(params, "qty", ZERO),
-            client_order_id=str(params.get("orderLinkId") or ""),
-            limit_price=number(params, "price", None) if kind == "Limit" else None,
-            trigger_price=trigger,
-            trigger_direction=direction if trigger is not None else 0,
-            reduce_only=params.get("reduceOnly") in (True, "true"),
-            time_in_force="IOC" if kind == "Market" else str(params.get("timeInForce") or "GTC"),
-            details={
-                "stopOrderType": "" if trigger is None else "Stop",
-                "closeOnTrigger": params.get("closeOnTrigger") in (True, "true"),
-                "marketUnit": str(params.get("marketUnit") or ""),
-                "lastPriceOnCreated": plain(self.prices[item]),
-                "attach": {name: params[name] for name in ("stopLoss", "takeProfit") if params.get(name)},
-            },
-        )
-        if item.category == "spot" and kind == "Market" and order.side == "buy":
-            self._from_quote(order)
-        return order
-
-    def _from_quote(self, order: Order) -> None:
-        """A spot market buy gives the amount of quote coins to spend, unless marketUnit says baseCoin."""
-        if order.details["marketUnit"] == "baseCoin":
-            return
-        item, worst = order.instrument, self.settings.slippage_ticks + self.settings.split_fills - 1
-        price = self.prices[item] + item.tick * worst
-        order.details["quote_quantity"] = order.quantity
-        order.quantity = (order.quantity / price // item.step) * item.step
-
-    def _check_attached(self, order: Order, base_price: Decimal) -> None:
-        """Stops that come with an entry are looked at before it is taken: a wrong one refuses the whole order."""
-        for name, value in (order.details.get("attach") or {}).items():
-            price = number({name: value}, name, ZERO)
-            if price and (price < base_price) != (order.side == "buy") ^ (name == "takeProfit"):
-                word = "lower" if (order.side == "buy") ^ (name == "takeProfit") else "higher"
-                words = f"{name} {price} set for {order.side} position should be {word} than base_price {base_price}"
-                raise Refusal(10001, words, order)
-
-    def _check(self, order: Order) -> None:
-        item = order.instrument
-        if order.quantity <= 0 or order.quantity % item.step or order.quantity > item.max_quantity:
-            raise Refusal(10001 if item.category == "linear" else 170137, "Qty invalid", order)
-        for price in (order.limit_price, order.trigger_price):
-            if price is not None and (price <= 0 or price % item.tick):
-                raise Refusal(10001 if item.category == "linear" else 170134, "Price invalid", order)
-        if order.type == "Limit" and order.limit_price is None:
-            raise Refusal(10001, "params error: price invalid", order)
-        taken = [other for other in self.ledger.orders if other.status != "REJECTED" and other.client_order_id]
-        # "Always unique": a link id stays taken after its order has ended.
-        if any(order.client_order_id == other.client_order_id for other in taken):
-            if item.category == "spot":
-                raise Refusal(170141, "Duplicate clientOrderId", order)
-            raise Refusal(110072, "OrderLinkedID is duplicate", order)
-        market = self.prices[item]
-        if not order.reduce_only and order.quantity * (order.limit_price or market) < item.min_notional:
-            if item.category == "spot":
-                raise Refusal(170140, "Order value exceeded lower limit.", order)
-            raise Refusal(110094, "Order does not meet minimum order value 5USDT", order)
-        self._check_attached(order, order.limit_price or market)
-        if order.trigger_price is not None and item.category == "linear":
-            if order.trigger_direction == 1 and order.trigger_price <= market:
-                raise Refusal(110092, "expect Rising, but trigger_price[...] <= current[...]", order)
-            if order.trigger_direction == 2 and order.trigger_price >= market:
-                raise Refusal(110093, "expect Falling, but trigger_price[...] >= current[...]", order)
-
-    def _affordable(self, order: Order) -> bool:
-        item = order.instrument
-        if item.category == "linear":
-            return self.can_afford(order)
-        balances = self.ledger.balances
-        if order.side == "sell":
-            return balances.get(item.base, ZERO) >= order.quantity
-        return balances.get(item.quote, ZERO) >= order.quantity * (order.limit_price or self.prices[item])
-
     # --- orders ---
 
     def _create(self, params: dict[str, Any]) -> dict[str, Any]:
         """The answer is an acknowledgement with two ids, whatever becomes of the order."""
-        order = self._draft(params)
+        return _ids(self._place(self.order_draft(params)))
+
+    def _place(self, order: Order) -> Order:
         if order.reduce_only and order.instrument.category == "linear":
             reducible = self.reducible(order)
             if not reducible:
@@ -252,8 +218,8 @@ class Bybit(BybitStops):
                 raise Refusal(110017, words, order)
             # A reduce-only order is cut to the position; quantity 0 with closeOnTrigger means all of it.
             order.quantity = min(order.quantity or reducible, reducible)
-        self._check(order)
-        if not order.reduce_only and order.kind == "order" and not self._affordable(order):
+        self.check(order)
+        if not order.reduce_only and order.kind == "order" and not self.affordable(order):
             if order.instrument.category == "spot":
                 raise Refusal(170131, "Insufficient balance.", order)
             raise Refusal(110007, "ab not enough for new order", order)
@@ -263,7 +229,7 @@ class Bybit(BybitStops):
             self.finish(order, "CANCELED")
         elif order.kind == "order":
             self.execute(order)
-        return _ids(order)
+        return order
 
     def _create_batch(self, params: dict[str, Any]) -> dict[str, Any]:
         """Each order for itself: codes and words of the refused ones are in retExtInfo, row by row."""
@@ -299,6 +265,7 @@ class Bybit(BybitStops):
             raise Refusal(10001, "Qty invalid")
         order.limit_price, order.quantity, order.trigger_price = price, quantity, trigger
         order.updated_time = self.now()
+        self.announce(order, "amended")
         if not order.is_armed:
             self.execute(order)
         return _ids(order)
@@ -319,7 +286,7 @@ class Bybit(BybitStops):
         wanted = params.get("orderFilter") or ("Order" if is_spot else None)
         items = self.selected(params)
         canceled = [order for order in self.ledger.open_orders() if order.instrument in items]
-        canceled = [order for order in canceled if wanted in (None, _filter_word(order))]
+        canceled = [order for order in canceled if wanted in (None, filter_word(order))]
         for order in canceled:
             self._cancel_one(order, "CancelByUser")
         return {"list": [_ids(order) for order in canceled], "success": "1"}
@@ -339,68 +306,13 @@ class Bybit(BybitStops):
 
     def _find_open(self, params: dict[str, Any]) -> Order:
         item = self.instrument(params)
-        for order in self._matching(params):
+        for order in self.matching(params):
             if not order.is_final:
                 return order
         if item.category == "spot":
             raise Refusal(170213, "Order does not exist.")
         raise Refusal(110001, "order not exists or too late to cancel")
 
-    def _matching(self, params: dict[str, Any]) -> list[Order]:
-        """Accepted orders of the category and, where given, symbol, ids and orderFilter; newest first."""
-        items = self.selected(params)
-        number, link, wanted = params.get("orderId"), params.get("orderLinkId"), params.get("orderFilter")
-        return [
-            order
-            for order in reversed(self.ledger.orders)
-            if order.exchange_order_id
-            and order.instrument in items
-            and (not number or order.exchange_order_id == number)
-            and (not link or order.client_order_id == link)
-            and (not wanted or _filter_word(order) == wanted)
-        ]
-
-    # --- lists ---
-
-    def _realtime(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Open orders; with an id also one that ended lately (the last 500 are kept)."""
-        named = params.get("orderId") or params.get("orderLinkId")
-        rows = [order for order in self._matching(params) if named or not order.is_final]
-        return self._page(params, [self._order_json(order) for order in rows], "createdTime", 20)
-
-    def _history(self, params: dict[str, Any]) -> dict[str, Any]:
-        rows = [self._order_json(order) for order in self._matching(params) if order.is_final]
-        return self._page(params, rows, "createdTime", 20)
-
-    def _executions(self, params: dict[str, Any]) -> dict[str, Any]:
-        orders = {order.exchange_order_id: order for order in self._matching({**params, "orderFilter": None})}
-        rows = [
-            wire.fill_json(fill, orders[fill.exchange_order_id], number)
-            for number, fill in enumerate(self.ledger.fills, 1)
-            if fill.exchange_order_id in orders
-        ]
-        return self._page(params, rows[::-1], "execTime", 50)
-
-    def _order_json(self, order: Order) -> dict[str, Any]:
-        fees: dict[str, Decimal] = {}
-        for fill in self.ledger.fills_of(order):
-            fees[fill.fee_currency] = fees.get(fill.fee_currency, ZERO) + fill.fee_amount
-        return wire.order_json(order, fees, self.prices[order.instrument])
-
-    def _page(self, params: dict[str, Any], rows: list[dict[str, Any]], time: str, size: int) -> dict[str, Any]:
-        """startTime, endTime, limit and cursor, as all lists take them. The cursor here is an offset."""
-        start, end = int(params.get("startTime") or 0), int(params.get("endTime") or 2**63)
-        rows = [row for row in rows if start <= int(row[time]) <= end]
-        offset = int(params.get("cursor") or 0)
-        last = offset + int(params.get("limit") or size)
-        cursor = str(last) if last < len(rows) else ""
-        return {"category": params["category"], "nextPageCursor": cursor, "list": rows[offset:last]}
-
 
 def _ids(order: Order) -> dict[str, Any]:
     return {"orderId": order.exchange_order_id, "orderLinkId": order.client_order_id}
-
-
-def _filter_word(order: Order) -> str:
-    """orderFilter: Order for what works in the book, StopOrder for what waits for a trigger."""
-    return "Order" if order.kind == "order" else "StopOrder"

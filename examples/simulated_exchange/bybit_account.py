@@ -50,7 +50,8 @@ class BybitAccount(Engine):
         window = call.headers.get("x-bapi-recv-window", "5000")
         if call.headers.get("x-bapi-api-key") != API_KEY:
             raise Refusal(10003, "API key is invalid.")
-        now = self.now()
+        # A client that set its clock by market/time is right as well, wherever a test has moved the exchange's.
+        now = min(self.clock.wall(), self.now(), key=lambda moment: abs(moment - int(stamp)))
         if not now - int(window) <= int(stamp) < now + 1000:
             words = (
                 "invalid request, please check your server timestamp or recv_window param. "

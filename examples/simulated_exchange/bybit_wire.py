@@ -6,12 +6,13 @@ market) and what ccxt 4.5.90 reads from them. Almost every number is text; "" me
 
 from __future__ import annotations
 
+import uuid
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from .engine import rounded
 from .instruments import Instrument
-from .ledger import ZERO, Fill, Order, Position, plain
+from .ledger import ZERO, Fill, Funding, Order, Position, plain
 
 _STATUS = {
     "NEW": "New",
@@ -41,8 +42,17 @@ def status_word(order: Order) -> str:
     return _STATUS[order.status]
 
 
-def order_json(order: Order, fees: dict[str, Decimal], market_price: Decimal) -> dict[str, Any]:
-    """One row of order/realtime and order/history."""
+def execution_type(order: Order) -> str:
+    """execType. Documented for a takeover is BustTrade; that each step of the ladder is one too is [?]."""
+    types = {"liquidation": "BustTrade", "auto_deleveraging": "AdlTrade", "settlement": "Settle"}
+    return types.get(order.details.get("cause", ""), "Trade")
+
+
+def order_json(order: Order, fees: dict[str, Decimal] | None, market_price: Decimal) -> dict[str, Any]:
+    """One row of order/realtime and order/history.
+
+    fees: None leaves them out, which exists in this simulation only (`Settings.fee_delay`).
+    """
     item = order.instrument
     details = order.details
     leaves = ZERO if order.is_final else order.remaining_quantity
@@ -51,7 +61,7 @@ def order_json(order: Order, fees: dict[str, Decimal], market_price: Decimal) ->
         price = slippage_cap(order, market_price)
     # A market buy of spot may be asked for in quote coins; then qty is that amount.
     quantity = details.get("quote_quantity", order.quantity)
-    return {
+    payload: dict[str, Any] = {
         "symbol": item.symbol,
         "orderType": order.type,
         "orderLinkId": order.client_order_id,
@@ -69,7 +79,6 @@ def order_json(order: Order, fees: dict[str, Decimal], market_price: Decimal) ->
         "smpType": "None",
         "triggerDirection": order.trigger_direction,
         "blockTradeId": "",
-        "cumFeeDetail": {coin: plain(amount) for coin, amount in fees.items()},
         "rejectReason": details.get("rejectReason", "EC_NoError"),
         "isLeverage": "0" if item.category == "spot" else "",
         "price": plain(price) if price is not None else "0",
@@ -84,8 +93,6 @@ def order_json(order: Order, fees: dict[str, Decimal], market_price: Decimal) ->
         "smpGroup": 0,
         "triggerPrice": optional(order.trigger_price),
         "tpLimitPrice": "0",
-        # The sum over all coins, as the exchange sends it; cumFeeDetail says which.
-        "cumExecFee": plain(sum(fees.values(), ZERO)),
         "slTriggerBy": "",
         "leavesQty": plain(leaves),
         "closeOnTrigger": details.get("closeOnTrigger", False),
@@ -100,6 +107,11 @@ def order_json(order: Order, fees: dict[str, Decimal], market_price: Decimal) ->
         "triggerBy": "LastPrice" if order.kind != "order" else "",
         "extraFees": "",
     }
+    if fees is not None:
+        payload["cumFeeDetail"] = {coin: plain(amount) for coin, amount in fees.items()}
+        # The sum over all coins, as the exchange sends it; cumFeeDetail says which.
+        payload["cumExecFee"] = plain(sum(fees.values(), ZERO))
+    return payload
 
 
 def slippage_cap(order: Order, market_price: Decimal) -> Decimal:
@@ -109,8 +121,12 @@ def slippage_cap(order: Order, market_price: Decimal) -> Decimal:
     return (market_price * factor / tick).quantize(Decimal(1), ROUND_DOWN) * tick
 
 
-def fill_json(fill: Fill, order: Order, sequence: int) -> dict[str, Any]:
-    """One row of execution/list. execFee: positive was charged, negative is a rebate."""
+def fill_json(fill: Fill, order: Order, sequence: int, remaining: Decimal, fee_is_known: bool = True) -> dict[str, Any]:
+    """One row of execution/list. execFee: positive was charged, negative is a rebate.
+
+    remaining: of the order after this fill. A row without its fee exists in this simulation only.
+    """
+    fee = {"execFee": plain(fill.fee_amount), "feeCurrency": fill.fee_currency} if fee_is_known else {}
     return {
         "symbol": fill.symbol,
         "orderType": order.type,
@@ -119,7 +135,6 @@ def fill_json(fill: Fill, order: Order, sequence: int) -> dict[str, Any]:
         "orderId": fill.exchange_order_id,
         "stopOrderType": order.details.get("stopOrderType") or "UNKNOWN",
         "execTime": str(fill.time),
-        "feeCurrency": fill.fee_currency,
         "createType": order.details.get("createType", "CreateByUser"),
         "feeRate": plain(fill.fee_rate),
         "tradeIv": "",
@@ -131,16 +146,57 @@ def fill_json(fill: Fill, order: Order, sequence: int) -> dict[str, Any]:
         "orderPrice": optional(order.limit_price) or plain(slippage_cap(order, fill.price)),
         "execValue": plain(fill.value),
         "closedSize": plain(fill.quantity) if order.reduce_only else "0",
-        "execType": "Trade",
+        "execType": execution_type(order),
         "seq": sequence,
         "side": fill.side.capitalize(),
         "indexPrice": "",
-        "leavesQty": plain(order.remaining_quantity),
+        "leavesQty": plain(remaining),
         "isMaker": fill.liquidity == "maker",
-        "execFee": plain(fill.fee_amount),
+        **fee,
         "execId": fill.exchange_trade_id,
         "marketUnit": order.details.get("marketUnit", ""),
         "execQty": plain(fill.quantity),
+        "extraFees": "",
+    }
+
+
+def funding_json(funding: Funding, sequence: int) -> dict[str, Any]:
+    """A funding payment as a row of execution/list: execFee and feeRate are positive when it was paid.
+
+    It has an order id that no order has, and no orderLinkId.
+    """
+    size = abs(funding.quantity)
+    value = size * funding.mark_price
+    return {
+        "symbol": funding.symbol,
+        "orderType": "UNKNOWN",
+        "underlyingPrice": "",
+        "orderLinkId": "",
+        "orderId": str(uuid.uuid5(uuid.NAMESPACE_OID, funding.exchange_funding_id)),
+        "stopOrderType": "UNKNOWN",
+        "execTime": str(funding.time),
+        "feeCurrency": funding.currency,
+        "createType": "",
+        "feeRate": plain(funding.rate if funding.quantity > 0 else -funding.rate),
+        "tradeIv": "",
+        "blockTradeId": "",
+        "markPrice": plain(funding.mark_price),
+        "execPrice": plain(funding.mark_price),
+        "markIv": "",
+        "orderQty": "0",
+        "orderPrice": "0",
+        "execValue": plain(value),
+        "closedSize": "0",
+        "execType": "Funding",
+        "seq": sequence,
+        "side": "Buy" if funding.quantity > 0 else "Sell",
+        "indexPrice": "",
+        "leavesQty": "0",
+        "isMaker": False,
+        "execFee": plain(-funding.amount),
+        "execId": funding.exchange_funding_id,
+        "marketUnit": "",
+        "execQty": plain(size),
         "extraFees": "",
     }
 

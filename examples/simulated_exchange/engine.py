@@ -8,7 +8,6 @@ and a wire format. One lock guards the books: the server's thread and a test's t
 from __future__ import annotations
 
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
@@ -17,8 +16,12 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any, ClassVar, Literal
 
+from .clock import Clock
+from .history import Visibility
 from .instruments import Instrument
-from .ledger import EXACT, ZERO, Fill, Ledger, Order, Position
+from .ledger import EXACT, ZERO, Cause, Fill, Funding, Ledger, Order, Position
+from .messages import Event, MessageLog
+from .settings import PartialFill, Settings
 
 Liquidity = Literal["maker", "taker"]
 
@@ -53,37 +56,6 @@ class Call:
     signed_text: str = ""
 
 
-@dataclass
-class Settings:
-    """How this exchange behaves; every value may be changed while it runs.
-
-    split_fills: into how many fills, at prices one tick apart, a taker order is cut (never below one quantity
-    step).
-    slippage_ticks: how far from the market price the first of them is.
-    fee_currency: "USDT", "BNB" or "mixed" (USDT and BNB by turns); Binance only.
-    maker_rate: negative for a rebate.
-    clock_offset_ms: added to the exchange's clock, to provoke timestamp errors.
-    check_requests: refuse a wrong key, signature or timestamp, as the real exchange does.
-    """
-
-    split_fills: int = 1
-    slippage_ticks: int = 1
-    fee_currency: str = "USDT"
-    bnb_price: Decimal = Decimal(600)
-    taker_rate: Decimal = Decimal("0.0005")
-    maker_rate: Decimal = Decimal("0.0002")
-    clock_offset_ms: int = 0
-    check_requests: bool = True
-
-
-@dataclass(frozen=True)
-class PartialFill:
-    """The next taker fill takes only this share; the rest stays open ("rest") or ends ("expire")."""
-
-    fraction: Decimal
-    remainder: Literal["rest", "expire"] = "rest"
-
-
 class Engine(ABC):
     """The matching of one account, with the parts that differ per exchange left open."""
 
@@ -91,10 +63,20 @@ class Engine(ABC):
     remainder_status: Literal["EXPIRED", "CANCELED"]
     # Names for what a fault may wait for: HTTP method and path.
     actions: ClassVar[dict[str, tuple[str, str]]]
+    # How long an order that ended without a fill can be asked for, and from when that is counted.
+    forget_after_ms: ClassVar[int]
+    forget_from: ClassVar[Literal["created", "ended"]]
 
-    def __init__(self, instruments: tuple[Instrument, ...], settings: Settings) -> None:
+    def __init__(
+        self, instruments: tuple[Instrument, ...], settings: Settings, start_time_ms: int | None = None
+    ) -> None:
         self.settings = settings
+        self.clock = Clock(settings, start_time_ms)
+        self.visibility = Visibility(settings, self.clock, self.forget_after_ms, self.forget_from)
+        self.messages = MessageLog()
         self.ledger = Ledger(instruments)
+        # Fills whose fee is not shown yet: instrument and trade id.
+        self.unsettled: set[tuple[Instrument, str]] = set()
         self.prices = {item: item.start_price for item in instruments}
         self.partial_fills: deque[PartialFill] = deque()
         self._lock = threading.RLock()
@@ -128,6 +110,9 @@ class Engine(ABC):
     def new_trade_id(self, order: Order) -> str: ...
 
     @abstractmethod
+    def new_funding_id(self) -> str: ...
+
+    @abstractmethod
     def fee(self, order: Order, price: Decimal, quantity: Decimal, rate: Decimal) -> tuple[Decimal, str]:
         """Amount and currency of the fee of one fill."""
 
@@ -143,6 +128,27 @@ class Engine(ABC):
     def order_changed(self, order: Order) -> None:
         """An order was filled or ended: bring the orders that hang on it into line."""
 
+    @abstractmethod
+    def messages_of(self, order: Order, event: Event, fill: Fill | None) -> list[dict[str, Any]]:
+        """What the user-data stream pushes when something happened to an order."""
+
+    @abstractmethod
+    def funding_message(self, funding: Funding) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def place_by_hand(self, wanted: Order) -> Order:
+        """Place an order as the exchange's own app does."""
+
+    @abstractmethod
+    def stop_by_hand(self, instrument: Instrument, prices: dict[str, Decimal]) -> None: ...
+
+    @abstractmethod
+    def cancel_by_hand(self, order: Order) -> None: ...
+
+    @abstractmethod
+    def forced_order(self, wanted: Order, cause: Cause) -> Order:
+        """Make an order of the exchange's own out of instrument, side and quantity."""
+
     # --- the books ---
 
     @contextmanager
@@ -153,14 +159,22 @@ class Engine(ABC):
 
     def now(self) -> int:
         """The exchange's clock in milliseconds."""
-        return time.time_ns() // 1_000_000 + self.settings.clock_offset_ms
+        return self.clock.now()
 
     def add(self, order: Order) -> Order:
         """Accept an order into the books, with its id."""
         order.exchange_order_id = self.new_order_id(order)
         order.created_time = order.updated_time = self.now()
         self.ledger.orders.append(order)
+        self.announce(order, "new")
         return order
+
+    def announce(self, order: Order, event: Event, fill: Fill | None = None) -> None:
+        """Push what happened into the user-data stream."""
+        self.messages.extend(self.messages_of(order, event, fill))
+
+    def fee_is_known(self, fill: Fill) -> bool:
+        return (fill.instrument, fill.exchange_trade_id) not in self.unsettled
 
     def record_refusal(self, order: Order, code: int, words: str) -> None:
         """Keep a refused order in the ledger, where a test can compare it with what the audit trail says."""
@@ -173,6 +187,7 @@ class Engine(ABC):
         order.status = status
         order.exchange_status = word
         order.updated_time = self.now()
+        self.announce(order, "ended")
         self.order_changed(order)
 
     # --- margin ---
@@ -227,7 +242,7 @@ class Engine(ABC):
         possible = min(wanted, self.reducible(order)) if self._reduces(order) else wanted
         plan = self.partial_fills.popleft() if self.partial_fills else None
         quantity = possible if plan is None else self._on_step(order.instrument, possible * plan.fraction)
-        for price, part in self._taker_prices(order, quantity):
+        for price, part in self.taker_prices(order, quantity):
             self.fill(order, price, part, "taker")
         if order.is_final:
             return
@@ -249,7 +264,7 @@ class Engine(ABC):
     def _on_step(self, instrument: Instrument, quantity: Decimal) -> Decimal:
         return (quantity // instrument.step) * instrument.step
 
-    def _taker_prices(self, order: Order, quantity: Decimal) -> Iterator[tuple[Decimal, Decimal]]:
+    def taker_prices(self, order: Order, quantity: Decimal) -> Iterator[tuple[Decimal, Decimal]]:
         """Prices walk away from the market one tick per fill; the last fill takes what does not divide."""
         instrument = order.instrument
         sign = 1 if order.side == "buy" else -1
@@ -278,33 +293,35 @@ class Engine(ABC):
             position = self.ledger.position(instrument)
             pnl = position.apply(order.side, price, quantity)
             position.updated_time = order.updated_time
-            self._pay("USDT", pnl)
+            self.pay("USDT", pnl)
         else:
             sign = 1 if order.side == "buy" else -1
-            self._pay(instrument.base, sign * quantity)
-            self._pay(instrument.quote, -sign * quantity * price)
-        self._pay(fee_currency, -fee_amount)
-        self.ledger.fills.append(
-            Fill(
-                exchange_trade_id=self.new_trade_id(order),
-                exchange_order_id=order.exchange_order_id,
-                instrument=instrument,
-                side=order.side,
-                price=price,
-                quantity=quantity,
-                fee_amount=fee_amount,
-                fee_currency=fee_currency,
-                fee_rate=rate,
-                liquidity=liquidity,
-                realized_pnl=pnl,
-                time=order.updated_time,
-            )
+            self.pay(instrument.base, sign * quantity)
+            self.pay(instrument.quote, -sign * quantity * price)
+        self.pay(fee_currency, -fee_amount)
+        fill = Fill(
+            exchange_trade_id=self.new_trade_id(order),
+            exchange_order_id=order.exchange_order_id,
+            instrument=instrument,
+            side=order.side,
+            price=price,
+            quantity=quantity,
+            fee_amount=fee_amount,
+            fee_currency=fee_currency,
+            fee_rate=rate,
+            liquidity=liquidity,
+            realized_pnl=pnl,
+            time=order.updated_time,
         )
+        self.ledger.fills.append(fill)
+        if self.settings.fee_delay:
+            self.unsettled.add((instrument, fill.exchange_trade_id))
+        self.announce(order, "fill", fill)
         self.order_changed(order)
         if instrument.category == "linear" and not self.ledger.position(instrument).quantity:
             self.position_closed(instrument)
 
-    def _pay(self, coin: str, amount: Decimal) -> None:
+    def pay(self, coin: str, amount: Decimal) -> None:
         self.ledger.balances[coin] = self.ledger.balances.get(coin, ZERO) + amount
 
     # --- the market moves ---

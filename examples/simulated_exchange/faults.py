@@ -3,7 +3,7 @@
 A test queues faults with `SimulatedExchange.next(on, fault)`. `on` names what the fault waits for:
 
 * an action, in words both exchanges share: "create", "stop", "cancel", "cancel_all", "amend", "batch";
-* "write" for any request that places, changes or cancels orders; "any" for any request at all;
+* "write" for any request that places, changes or cancels orders; "read" for any GET; "any" for any request;
 * "METHOD /path" with shell wildcards, for example "GET /fapi/v*/positionRisk" or "* /v5/order/*".
 
 The first queued fault that fits a request is used up by it.
@@ -124,8 +124,8 @@ class FaultScript:
         self._lock = threading.Lock()
 
     def append(self, on: str, fault: Fault, times: int = 1) -> None:
-        if on not in self._actions and on not in ("write", "any") and " " not in on:
-            known = ", ".join([*self._actions, "write", "any"])
+        if on not in self._actions and on not in ("write", "read", "any") and " " not in on:
+            known = ", ".join([*self._actions, "write", "read", "any"])
             raise ValueError(f"unknown action {on!r}: use one of {known}, or 'METHOD /path*'")
         with self._lock:
             self._queue.extend([(on, fault)] * times)
@@ -151,6 +151,8 @@ class FaultScript:
     def _fits(self, on: str, request: LoggedRequest) -> bool:
         if on == "any":
             return True
+        if on == "read":
+            return request.method == "GET"
         if on == "write":
             return request.is_write
         method, path = self._actions[on] if on in self._actions else on.split(" ", 1)

@@ -9,18 +9,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Literal
 
 from .instruments import Instrument
 
 Kind = Literal["order", "algo", "attached", "conditional"]
 Status = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
+# Why the exchange itself made an order.
+Cause = Literal["liquidation", "auto_deleveraging", "settlement"]
 
 FINAL_STATUSES = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED"})
 ZERO = Decimal(0)
 # Wide enough that every product of a price, a quantity and a rate is exact; only divisions are ever rounded.
 EXACT = Context(prec=60)
+_PAID = Decimal("1e-8")
 
 
 @dataclass
@@ -67,7 +70,8 @@ class Order:
     triggered_time: int = 0
     reject_code: int | None = None
     reject_words: str | None = None
-    # What only one exchange knows of its orders (stopOrderType, createType, a child's parent).
+    # What only one exchange knows of its orders (stopOrderType, createType, a child's parent), and for orders that
+    # the bot did not place "by" ("hand") or "cause" (see `Cause`).
     details: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -131,6 +135,28 @@ class Fill:
         return EXACT.multiply(self.price, self.quantity)
 
 
+@dataclass(frozen=True)
+class Funding:
+    """One funding payment. amount: negative was paid by the account; quantity: of the position, signed."""
+
+    exchange_funding_id: str
+    instrument: Instrument
+    amount: Decimal
+    currency: str
+    rate: Decimal
+    quantity: Decimal
+    mark_price: Decimal
+    time: int
+
+    @property
+    def symbol(self) -> str:
+        return self.instrument.symbol
+
+    @property
+    def unified_symbol(self) -> str:
+        return self.instrument.unified_symbol
+
+
 @dataclass
 class Position:
     """A one-way perpetual position. quantity: positive is long, negative short."""
@@ -164,6 +190,8 @@ class Position:
         if self.quantity * change < 0:
             closed = min(abs(change), abs(self.quantity))
         pnl = (price - self.entry_price) * closed * (1 if self.quantity > 0 else -1)
+        # Eight digits, as exchanges pay it out: the entry price may be the sixty digits of a division.
+        pnl = pnl.quantize(_PAID, ROUND_HALF_UP, EXACT)
         opened = abs(change) - closed
         after = self.quantity + change
         if not after:
@@ -185,6 +213,7 @@ class Ledger:
         self.instruments = instruments
         self.orders: list[Order] = []
         self.fills: list[Fill] = []
+        self.fundings: list[Funding] = []
         self.balances: dict[str, Decimal] = {"USDT": Decimal(100000), "BNB": Decimal(10)}
         self._positions = {item: Position(item) for item in instruments if item.category == "linear"}
 
@@ -223,6 +252,16 @@ class Ledger:
         wanted = order.actual_order_id if order.kind == "algo" else order.exchange_order_id
         return [fill for fill in self.fills if fill.exchange_order_id == wanted and fill.instrument == order.instrument]
 
+    def order_of(self, fill: Fill) -> Order:
+        """The order that a fill belongs to; its `details` tell a forced one ("cause") from one by hand ("by")."""
+        return next(
+            order
+            for order in self.orders
+            if order.exchange_order_id == fill.exchange_order_id
+            and order.instrument == fill.instrument
+            and order.kind != "algo"
+        )
+
     def executed(self, order: Order) -> Order:
         """The order that holds the fills: the child of a triggered algo order, else the order itself."""
         if order.actual_order_id is None:
@@ -245,12 +284,13 @@ class Ledger:
         return {
             "orders": [_as_json(item) for item in self.orders],
             "fills": [_as_json(item) for item in self.fills],
+            "fundings": [_as_json(item) for item in self.fundings],
             "positions": [_as_json(item) for item in self.positions],
             "balances": {coin: str(amount) for coin, amount in self.balances.items()},
         }
 
 
-def _as_json(record: Order | Fill | Position) -> dict[str, Any]:
+def _as_json(record: Order | Fill | Funding | Position) -> dict[str, Any]:
     names = [item.name for item in dataclasses.fields(record) if item.name not in ("instrument", "details")]
     names += ["symbol", "unified_symbol"]
     if isinstance(record, Order):
@@ -258,6 +298,8 @@ def _as_json(record: Order | Fill | Position) -> dict[str, Any]:
     if isinstance(record, Position):
         names += ["side"]
     values = {name: getattr(record, name) for name in names}
+    if isinstance(record, Order):
+        values.update(by=record.details.get("by"), cause=record.details.get("cause"))
     return {name: plain(value) if isinstance(value, Decimal) else value for name, value in values.items()}
 
 

@@ -29,10 +29,11 @@ class RemoteExchange:
         self.process = process
 
     @classmethod
-    def spawn(cls, kind: str) -> RemoteExchange:
+    def spawn(cls, kind: str, start_time_ms: int | None = None) -> RemoteExchange:
         """Start `python -m simulated_exchange kind` and wait for its ready line."""
+        start = [] if start_time_ms is None else ["--start-time-ms", str(start_time_ms)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "simulated_exchange", kind, "--exit-with-parent"],
+            [sys.executable, "-m", "simulated_exchange", kind, "--exit-with-parent", *start],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -51,7 +52,7 @@ class RemoteExchange:
         self.call("set_price", symbol=symbol, price=price)
 
     def settings(self, **values: Any) -> None:
-        """Change fields of `engine.Settings`: split_fills, fee_currency, maker_rate ..."""
+        """Change fields of `settings.Settings`: split_fills, fee_currency, maker_rate ..."""
         self.call("settings", **values)
 
     def partial_fill(self, fraction: Decimal | str, remainder: str = "rest") -> None:
@@ -76,8 +77,66 @@ class RemoteExchange:
     def release(self, hold: int) -> None:
         self.call("release", hold=hold)
 
+    def advance(self, milliseconds: int) -> None:
+        self.call("advance", milliseconds=milliseconds)
+
+    def stop_clock(self) -> None:
+        self.call("stop_clock")
+
+    def start_clock(self) -> None:
+        self.call("start_clock")
+
+    def index_now(self) -> None:
+        self.call("index_now")
+
+    def settle_fees(self) -> None:
+        self.call("settle_fees")
+
+    def trade_by_hand(self, symbol: str, side: str, quantity: Decimal | str | int, **values: Any) -> dict[str, str]:
+        """-> {"order_id", "client_order_id"}; `values` as `SimulatedExchange.trade_by_hand` takes them."""
+        ids: dict[str, str] = self.call("trade_by_hand", symbol=symbol, side=side, quantity=str(quantity), **values)
+        return ids
+
+    def cancel_by_hand(self, order_id: str, symbol: str | None = None) -> None:
+        self.call("cancel_by_hand", order_id=order_id, symbol=symbol)
+
+    def liquidate(self, symbol: str, fraction: Decimal | str | int = 1) -> dict[str, str]:
+        ids: dict[str, str] = self.call("liquidate", symbol=symbol, fraction=str(fraction))
+        return ids
+
+    def deleverage(self, symbol: str, quantity: Decimal | str | int) -> dict[str, str]:
+        ids: dict[str, str] = self.call("deleverage", symbol=symbol, quantity=str(quantity))
+        return ids
+
+    def settle(self, symbol: str) -> dict[str, str]:
+        ids: dict[str, str] = self.call("settle", symbol=symbol)
+        return ids
+
+    def stop_by_hand(self, symbol: str, **prices: Decimal | str) -> list[dict[str, str]]:
+        """`prices`: stop_loss, take_profit -> [{"order_id", "client_order_id"}]"""
+        made: list[dict[str, str]] = self.call("stop_by_hand", symbol=symbol, **prices)["orders"]
+        return made
+
+    def now(self) -> int:
+        """The exchange's clock: milliseconds since the epoch."""
+        moment: int = self.call("now")["now"]
+        return moment
+
+    def fund(self, symbol: str, rate: Decimal | str) -> dict[str, str]:
+        """-> {"funding_id", "amount"}"""
+        paid: dict[str, str] = self.call("fund", symbol=symbol, rate=str(rate))
+        return paid
+
+    def correct_fee(self, trade_id: str, symbol: str, amount: Decimal | str, currency: str | None = None) -> None:
+        self.call("correct_fee", trade_id=trade_id, symbol=symbol, amount=str(amount), currency=currency)
+
+    def messages(self, since: int = 0) -> list[dict[str, Any]]:
+        """[{"number", "message"}], those after number `since`."""
+        rows: list[dict[str, Any]] = self.call("messages", since=since)["messages"]
+        return rows
+
     def ledger(self) -> dict[str, Any]:
-        """orders, fills, positions, balances; numbers as text."""
+        """orders, fills, fundings, positions, balances; numbers as text."""
         rows: dict[str, Any] = self._open(f"{self.url}/_control/ledger")
         return rows
 

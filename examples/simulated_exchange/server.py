@@ -12,7 +12,7 @@ import threading
 import time
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -20,7 +20,7 @@ from aiohttp import web
 from .binance import Binance
 from .bybit import Bybit
 from .control import add_control_routes
-from .engine import Answer, Call, Engine, PartialFill, Refusal, Settings
+from .engine import Answer, Call, Engine, Refusal
 from .faults import (
     Delay,
     DropRequest,
@@ -33,9 +33,9 @@ from .faults import (
     RateLimited,
     Reject,
 )
-from .instruments import Instrument
-from .ledger import Ledger, Order
 from .requests_log import LoggedRequest, RequestLog
+from .settings import Settings
+from .world import World
 
 if TYPE_CHECKING:
     from typing import Self
@@ -43,24 +43,9 @@ if TYPE_CHECKING:
 ExchangeKind = Literal["binance", "bybit"]
 _ENGINES: dict[str, type[Binance | Bybit]] = {"binance": Binance, "bybit": Bybit}
 _PAGE = "<html><head><title>{status} error</title></head><body><h1>{status} error</h1>nginx</body></html>"
-T = TypeVar("T")
 
 
-class _Setting(Generic[T]):
-    """`sim.split_fills` reads and writes `sim.settings.split_fills`."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: SimulatedExchange, owner: type | None = None) -> T:
-        value: T = getattr(instance.settings, self._name)
-        return value
-
-    def __set__(self, instance: SimulatedExchange, value: T) -> None:
-        setattr(instance.settings, self._name, value)
-
-
-class SimulatedExchange:
+class SimulatedExchange(World):
     """One exchange account behind a URL.
 
         with SimulatedExchange("binance") as sim:
@@ -72,19 +57,13 @@ class SimulatedExchange:
     Every method may be called from any thread.
     """
 
-    split_fills = _Setting[int]()
-    slippage_ticks = _Setting[int]()
-    fee_currency = _Setting[str]()
-    bnb_price = _Setting[Decimal]()
-    taker_rate = _Setting[Decimal]()
-    maker_rate = _Setting[Decimal]()
-    clock_offset_ms = _Setting[int]()
-    check_requests = _Setting[bool]()
-
-    def __init__(self, kind: ExchangeKind, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, kind: ExchangeKind, *, host: str = "127.0.0.1", port: int = 0, start_time_ms: int | None = None
+    ) -> None:
+        """start_time_ms: where the exchange's clock begins; None is now."""
         self.kind = kind
         self.settings = Settings()
-        self.engine: Engine = _ENGINES[kind](self.settings)
+        self.engine: Engine = _ENGINES[kind](self.settings, start_time_ms)
         self.faults = FaultScript(self.engine.actions)
         self.requests = RequestLog()
         self.holds: dict[int, Hold] = {}
@@ -148,54 +127,6 @@ class SimulatedExchange:
                 task.cancel()
             loop.run_until_complete(runner.cleanup())
             loop.close()
-
-    # --- the market and the account ---
-
-    @property
-    def ledger(self) -> Ledger:
-        return self.engine.ledger
-
-    def instrument(self, symbol: str) -> Instrument:
-        found = self.ledger.find_instrument(symbol)
-        if found is None:
-            raise KeyError(f"{self.kind} lists no {symbol!r}")
-        return found
-
-    def price(self, symbol: str) -> Decimal:
-        return self.engine.prices[self.instrument(symbol)]
-
-    def set_price(self, symbol: str, price: Decimal | str) -> None:
-        """Move the market: stops, trailing stops, take-profits and resting limits that are reached act at
-        once.
-
-        On Bybit `MNT/USDT` is the spot pair; `MNTUSDT` and `MNT/USDT:USDT` are the perpetual.
-        """
-        with self.engine.books():
-            self.engine.set_price(self.instrument(symbol), Decimal(price))
-
-    def set_balance(self, coin: str, amount: Decimal | str) -> None:
-        with self.engine.books():
-            self.ledger.balances[coin] = Decimal(amount)
-
-    def complete(self, order_id: str, symbol: str | None = None, quantity: Decimal | str | None = None) -> None:
-        """Fill the rest of a working order, or `quantity` of it. Takes either side's order id."""
-        with self.engine.books():
-            order = self.ledger.find_order(order_id, symbol)
-            self.engine.complete(order, None if quantity is None else Decimal(quantity))
-
-    def expire(self, order_id: str, symbol: str | None = None) -> None:
-        """End a working order from the exchange's side, as an IOC remainder ends."""
-        with self.engine.books():
-            self.engine.finish(self.ledger.find_order(order_id, symbol), self.engine.remainder_status)
-
-    def partial_fill(self, fraction: Decimal | str, remainder: Literal["rest", "expire"] = "rest") -> None:
-        """The next taker order fills only this share. Its remainder stays open, or expires."""
-        self.engine.partial_fills.append(PartialFill(Decimal(fraction), remainder))
-
-    def reported_average(self, order: Order) -> Decimal | None:
-        """An order's average price with the digits the exchange shows; None before the first fill."""
-        with self.engine.books():
-            return self.engine.reported_average(order)
 
     # --- the fault script ---
 
