@@ -8,8 +8,9 @@ None out.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,8 @@ from audit_wrapper.exchanges import endpoints, exact
 from audit_wrapper.exchanges.asked import Asked, Stop
 from audit_wrapper.exchanges.evidence import Evidence
 from audit_wrapper.exchanges.facts import Facts, facts_of
-from audit_wrapper.exchanges.fees import fees_of_fills, one_fee, unified_fees
+from audit_wrapper.exchanges.fees import NOT_SAID, derived_fee, fees_of_fills, one_fee, unified_fees, unified_rate
+from audit_wrapper.exchanges.funding import FundingPayment
 from audit_wrapper.exchanges.numbers import (
     Raw,
     id_of,
@@ -30,6 +32,7 @@ from audit_wrapper.exchanges.numbers import (
     truth_of,
     unsigned_of,
 )
+from audit_wrapper.exchanges.sightings import Attached, IdKind, Part, ReadsSightings, Seen
 from audit_wrapper.exchanges.words import MARKET_TYPES, side_of, status_of, type_of
 from audit_wrapper.records import (
     Action,
@@ -41,23 +44,14 @@ from audit_wrapper.records import (
     Request,
 )
 
-__all__ = ["Asked", "ExchangeAdapter", "Seen", "Stop"]
+__all__ = ["Asked", "Attached", "ExchangeAdapter", "IdKind", "Part", "Seen", "Stop"]
 
-IdKind = Literal["order", "algo"]
-
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN_NAMES = ("orderId", "algoId", "ordId", "orderLinkId", "execId", "qty", "origQty", "retCode", "order_id")
 """Fields that ccxt's dicts never have: a mapping with one of them, and without `info`, is an exchange's own payload."""
 
 
-class Seen(NamedTuple):
-    """One order or trade as handed in: ccxt's dict (or a bot's OrderResult as a dict) and the raw payload."""
-
-    ccxt: Raw
-    raw: Raw
-    info: Any
-
-
-class ExchangeAdapter:
+class ExchangeAdapter(ReadsSightings):
     """Reads one exchange. Stateless; `adapter_for` hands out one per exchange id."""
 
     def __init__(self, exchange_id: str) -> None:
@@ -84,6 +78,13 @@ class ExchangeAdapter:
         """The id of the regular order that a triggered conditional order became; its fills carry that id."""
         seen = self._seen(ccxt_order)
         return self._correct(self.facts, seen).child_id
+
+    def funding(self, entry: object, market: Market | None = None) -> FundingPayment | None:
+        """A funding payment, from ccxt's funding history, a raw payload or a message; None for anything else.
+
+        None as well for an exchange without a module of its own: which sign means "paid" differs, and ccxt passes it on.
+        """
+        return None
 
     # what a request asks
 
@@ -154,20 +155,26 @@ class ExchangeAdapter:
             fees=unified_fees(ccxt, evidence) if facts.fees is None else facts.fees,
             fills=tuple(self.fill(trade, market) for trade in items(ccxt.get("trades"))),
             exchange_status=_own_word(seen.raw),
+            created_at=_created(ccxt, evidence),
             exchange_at=_latest(ccxt),
         )
 
     def _read_fill(self, seen: Seen, market: Market | None) -> Fill:
         facts, ccxt = self._correct(self.facts, seen), seen.ccxt
         evidence = Evidence(seen.info)
+        price = positive_of(evidence.digits(ccxt.get("price")))
+        quantity = positive_of(evidence.digits(ccxt.get("amount")))
+        fee = one_fee(unified_fees(ccxt, evidence) if facts.fees is None else facts.fees)
+        if fee == NOT_SAID and facts.fees is None:
+            fee = derived_fee(price, quantity, *unified_rate(ccxt, evidence, market), market) or fee
         return Fill(
             exchange_trade_id=text_of(ccxt.get("id")),
             exchange_order_id=id_of(ccxt.get("order")),
             symbol=symbol_of(ccxt, market),
             side=side_of(ccxt.get("side")),
-            price=positive_of(evidence.digits(ccxt.get("price"))),
-            quantity=positive_of(evidence.digits(ccxt.get("amount"))),
-            fee=one_fee(unified_fees(ccxt, evidence) if facts.fees is None else facts.fees),
+            price=price,
+            quantity=quantity,
+            fee=fee,
             liquidity=liquidity_of(ccxt.get("takerOrMaker")),
             exchange_at=time_of(ccxt.get("timestamp")) or time_of(ccxt.get("datetime")),
         )
@@ -186,14 +193,21 @@ class ExchangeAdapter:
                 symbol=symbol or fill.symbol,
                 side=fill.side or state.side,
                 exchange_at=fill.exchange_at or state.exchange_at,
+                cause=fill.cause or state.cause,
             )
             for fill in state.fills
             if fill.price is not None and fill.quantity is not None  # Kraken lists the bare ids of its trades
         )
-        fees = state.fees or fees_of_fills(fills)
+        fills = tuple(dict.fromkeys(fills))  # ccxt.pro keeps the execution of a message in the order's trades too
+        fees = state.fees or (fees_of_fills(fills) if _are_all(fills, filled) else ())
         if not filled and not any(fee.amount for fee in fees):
             fees = ()  # a zero where nothing was filled is a field without a value, not a fee
         return msgspec.structs.replace(state, symbol=symbol, remaining_quantity=remaining, fills=fills, fees=fees)
+
+
+def _are_all(fills: tuple[Fill, ...], filled: Decimal | None) -> bool:
+    """Are these all executions of the order? A message of a stream has one, ccxt.pro those since it listens."""
+    return filled is None or total([fill.quantity for fill in fills if fill.quantity is not None]) == filled
 
 
 def _quantities(ccxt: Raw, evidence: Evidence, has_raw: bool) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
@@ -257,6 +271,19 @@ def _own_word(raw: Raw) -> str | None:
 def _latest(ccxt: Raw) -> Any:
     names = ("lastUpdateTimestamp", "lastTradeTimestamp", "timestamp", "datetime")
     return next((moment for moment in (time_of(ccxt.get(name)) for name in names) if moment is not None), None)
+
+
+def _created(ccxt: Raw, evidence: Evidence) -> datetime | None:
+    """ccxt's `timestamp` of an order is its creation; taken where the payload names that moment, to the millisecond."""
+    moment = time_of(ccxt.get("timestamp"))
+    if moment is None or not any(_milliseconds(leaf.text) == _milliseconds(moment) for leaf in evidence.leaves):
+        return None
+    return moment
+
+
+def _milliseconds(value: object) -> int | None:
+    moment = time_of(value)
+    return None if moment is None else (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def symbol_of(ccxt: Raw, market: Market | None) -> str | None:

@@ -9,6 +9,8 @@ Facts, checked against ccxt 4.5.90 and Binance's own documentation:
 - A futures order that was triggered says `type: MARKET`; what was placed is in `origType`.
 - Spot has no average price: it is `cummulativeQuoteQty / executedQty`. A cancel's `clientOrderId` is the
   cancel's own; the order's is `origClientOrderId`.
+- The exchange's own orders are known by their client ids: "autoclose-", "adl_autoclose", "settlement_autoclose-",
+  "delivery_autoclose-" and (COIN-M) "delivery-".
 - `commission` is positive when charged, negative for a maker's rebate; it can be in BNB, and differ by fill.
 """
 
@@ -16,16 +18,19 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from audit_wrapper.exchanges import binance_stream as stream
 from audit_wrapper.exchanges.asked import Asked
-from audit_wrapper.exchanges.base import ExchangeAdapter, IdKind, Seen, liquidity_of, symbol_of
+from audit_wrapper.exchanges.base import ExchangeAdapter, IdKind, Part, Seen, liquidity_of, symbol_of
 from audit_wrapper.exchanges.binance_requests import action_at, read
 from audit_wrapper.exchanges.fees import NOT_SAID, fee_of
+from audit_wrapper.exchanges.funding import FundingPayment
 from audit_wrapper.exchanges.numbers import (
     Raw,
     decimal_of,
     first,
     id_of,
     items,
+    plain,
     positive_of,
     quotient,
     text_of,
@@ -33,8 +38,9 @@ from audit_wrapper.exchanges.numbers import (
     truth_of,
     unsigned_of,
 )
+from audit_wrapper.exchanges.sightings import only, readable
 from audit_wrapper.exchanges.words import MARKET_TYPES, side_of, status_of, type_of
-from audit_wrapper.records import Action, Fill, Market, OrderState, OrderStatus, Request
+from audit_wrapper.records import Action, Cause, Fill, Market, OrderState, OrderStatus, Request
 
 TYPES = {
     "STOP": "STOP_LIMIT",
@@ -43,6 +49,14 @@ TYPES = {
 }
 _ID = ("orderId", "algoId", "strategyId")
 _STATUS = ("status", "algoStatus", "strategyStatus")
+_CAUSES = {
+    "autoclose-": Cause.LIQUIDATION,
+    "adl_autoclose": Cause.AUTO_DELEVERAGING,
+    "settlement_autoclose-": Cause.SETTLEMENT,
+    "delivery_autoclose-": Cause.SETTLEMENT,
+    "delivery-": Cause.SETTLEMENT,
+}
+_FUNDING = frozenset({"FUNDING_FEE", "SPECIAL_FUNDING_FEE"})
 _NOT_TRIGGERED = frozenset({"NEW", "CANCELED", "CANCELLED", "EXPIRED", "REJECTED"})
 
 
@@ -51,12 +65,37 @@ class Binance(ExchangeAdapter):
 
     def order_id_kind(self, ccxt_order: Mapping[str, Any]) -> IdKind:
         """ "algo" for a conditional futures order: its id is of another number space."""
-        return "algo" if _is_algo(self._seen(ccxt_order).raw) else "order"
+        return "algo" if _is_algo(stream.order(self._seen(ccxt_order).raw)) else "order"
 
     def child_order_id(self, ccxt_order: Mapping[str, Any]) -> str | None:
         """`actualOrderId` of a fired conditional order."""
-        raw = self._seen(ccxt_order).raw
+        raw = stream.order(self._seen(ccxt_order).raw)
         return id_of(raw.get("actualOrderId")) or (id_of(raw.get("orderId")) if "strategyId" in raw else None)
+
+    def funding(self, entry: object, market: Market | None = None) -> FundingPayment | None:
+        """Income of the type FUNDING_FEE, as ccxt or Binance lists it; an ACCOUNT_UPDATE for that reason."""
+        shown = plain(readable(entry))
+        income = shown if "incomeType" in shown else plain(shown.get("info"))
+        if not income and "amount" in shown and "code" in shown:  # no payload: a mocked client
+            income = {
+                "incomeType": "FUNDING_FEE",
+                "income": shown["amount"],
+                "asset": shown["code"],
+                "time": shown.get("timestamp"),
+                "tranId": shown.get("id"),
+            }
+        if "incomeType" not in income:
+            return _funding_pushed(shown)
+        amount = decimal_of(income.get("income"))
+        if amount is None or text_of(income["incomeType"]) not in _FUNDING:
+            return None
+        return FundingPayment(
+            payment_id=id_of(income.get("tranId")),
+            symbol=symbol_of(shown, market) or text_of(income.get("symbol")),
+            amount=amount,
+            currency=text_of(income.get("asset")),
+            exchange_at=time_of(income.get("time")),
+        )
 
     def action_of(self, method: str, path: str) -> Action | None:
         """The action of a private request; paths not in Binance's table go by the generic rule."""
@@ -67,8 +106,38 @@ class Binance(ExchangeAdapter):
         """What was sent, by Binance's own parameter names."""
         return read(request)
 
-    def _read_order(self, seen: Seen, market: Market | None) -> OrderState:
+    def _seen(self, value: object) -> Seen:
+        """Takes the one order out of a message of a stream."""
+        whole = plain(value)
+        raw = whole if "info" not in whole else plain(whole["info"])
+        inner = only(stream.opened(raw)) or raw
+        if not stream.is_order(inner):
+            return super()._seen(value)
+        return Seen(whole if "info" in whole else {}, inner, inner)
+
+    def _opened(self, raw: Raw) -> list[Any] | None:
+        if "orderListId" in raw and "orders" in raw:  # an order list of spot
+            return items(raw.get("orderReports")) or items(raw.get("orders"))
+        if "cancelResult" in raw and "newOrderResult" in raw:  # cancelReplace
+            return [raw[name] for name in ("cancelResponse", "newOrderResponse") if plain(raw.get(name))]
+        return stream.opened(raw)
+
+    def _part(self, seen: Seen) -> Part | None:
         raw = seen.raw
+        if "incomeType" in raw or "incomeType" in seen.ccxt or stream.is_aside(seen.ccxt):
+            return "nothing"
+        if {"code", "msg"} <= (raw or seen.ccxt).keys() and not any(name in raw for name in _ID):
+            return "nothing"  # a refusal, or a success without an order
+        if stream.is_order(raw):
+            return "order"
+        if "isBuyerMaker" in raw:  # somebody's trade
+            return None
+        if _is_execution(raw):
+            return "fill"
+        return "order" if any(id_of(raw.get(name)) is not None for name in _ID) else super()._part(seen)
+
+    def _read_order(self, seen: Seen, market: Market | None) -> OrderState:
+        raw = stream.order(seen.raw)
         if not any(name in raw for name in (*_ID, *_STATUS, "executedQty")):
             return super()._read_order(seen, market)
         quantity, filled, average = _numbers(raw)
@@ -95,13 +164,19 @@ class Binance(ExchangeAdapter):
             reduce_only=True if closes else truth_of(raw.get("reduceOnly")),
             fills=tuple(self.fill(trade, market) for trade in _fills(seen)),
             exchange_status=text_of(word),
+            created_at=time_of(first(raw, ("time", "createTime", "createdAt", "createDate"))),
             exchange_at=time_of(
                 first(raw, ("updateTime", "transactTime", "updatedAt", "time", "createTime", "createdAt"))
             ),
+            cause=_cause(raw),
         )
 
     def _read_fill(self, seen: Seen, market: Market | None) -> Fill:
         raw = seen.raw
+        if stream.is_order(raw):
+            raw = only(list(stream.executions(raw)))
+            if not raw:
+                return Fill()
         if not any(name in raw for name in ("qty", "quantity", "commission")):
             return super()._read_fill(seen, market)
         buyer = truth_of(first(raw, ("isBuyer", "buyer")))
@@ -125,6 +200,23 @@ class Binance(ExchangeAdapter):
         )
 
 
+def _funding_pushed(shown: Raw) -> FundingPayment | None:
+    """The balance that changed, by how much; the position only where it is isolated."""
+    opened = stream.opened(shown) if "stream" in shown else None
+    message = only(opened) or shown
+    update = plain(message.get("a"))
+    balance, position = only(items(update.get("B"))), only(items(update.get("P")))
+    amount = decimal_of(balance.get("bc"))
+    if message.get("e") != "ACCOUNT_UPDATE" or update.get("m") != "FUNDING_FEE" or amount is None:
+        return None
+    return FundingPayment(
+        symbol=text_of(position.get("s")),
+        amount=amount,
+        currency=text_of(balance.get("a")),
+        exchange_at=time_of(message.get("T")) or time_of(message.get("E")),
+    )
+
+
 def _is_algo(raw: Raw) -> bool:
     return id_of(raw.get("algoId")) is not None or id_of(raw.get("strategyId")) is not None
 
@@ -136,7 +228,22 @@ def _order_id(raw: Raw) -> str | None:
 
 
 def _fills(seen: Seen) -> list[Any]:
-    return items(seen.ccxt.get("trades")) or items(seen.raw.get("fills"))
+    return [*stream.executions(seen.raw), *(items(seen.ccxt.get("trades")) or items(seen.raw.get("fills")))]
+
+
+def _is_execution(raw: Raw) -> bool:
+    """A row of userTrades; an order has a status, a client id or a quantity of its own."""
+    if not any(name in raw for name in ("qty", "quantity")) or "price" not in raw:
+        return False
+    return any(id_of(raw.get(name)) is not None for name in ("id", "tradeId")) and not any(
+        name in raw for name in ("origQty", "executedQty", "clientOrderId", "clientAlgoId", *_STATUS)
+    )
+
+
+def _cause(raw: Raw) -> Cause | None:
+    client_id = text_of(first(raw, ("origClientOrderId", "clientOrderId"))) or ""
+    by_id = next((cause for prefix, cause in _CAUSES.items() if client_id.startswith(prefix)), None)
+    return by_id or (Cause.LIQUIDATION if "LIQUIDATION" in (raw.get("type"), raw.get("origType")) else None)
 
 
 def _numbers(raw: Raw) -> tuple[Decimal | None, Decimal | None, Decimal | None]:

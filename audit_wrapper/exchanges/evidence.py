@@ -15,6 +15,7 @@ from audit_wrapper.exchanges.words import FILLED_WORDS
 _DEEP, _MANY = 5, 400  # an order's payload is a few levels and some dozens of fields; more is not one
 _EXECUTED = re.compile(r"exec|fill|deal|done|cum|match|trade|volume|actual", re.IGNORECASE)
 _REST = re.compile(r"left|remain|leaves|unfilled|pending|resting", re.IGNORECASE)
+_RATE = re.compile(r"rate|fee|commission|tkfr|mkfr", re.IGNORECASE)
 _STATUS = re.compile(r"stat(e|us)$|finish_as$", re.IGNORECASE)
 
 
@@ -79,6 +80,10 @@ class Evidence:
             or (leaf.number is not None and leaf.number == 0 and bool(_REST.search(leaf.path)))
             for leaf in self.leaves
         )
+
+    def of_rate(self, rate: Decimal) -> bool:
+        """Does the payload name this rate, with this sign? ccxt puts the market's list rate where it does not."""
+        return any(leaf.number == rate and bool(_RATE.search(leaf.path)) for leaf in self.leaves)
 
     def filled_word(self) -> bool:
         """Does the exchange itself say "filled" (Gate `finish_as`, Bitget `status`, OKX `state`)?"""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from audit_wrapper.exchanges.evidence import Evidence
-from audit_wrapper.exchanges.numbers import Raw, decimal_of, items, plain, text_of, total
+from audit_wrapper.exchanges.numbers import Raw, decimal_of, items, plain, product, text_of, total
 from audit_wrapper.records import Fee, FeeStatus, Fill, Market
 
 NOT_SAID = Fee()
@@ -39,7 +39,7 @@ def added(fees: Iterable[Fee | None]) -> tuple[Fee, ...]:
             amount=total([fee.amount for fee in group if fee.amount is not None]),
             currency=name,
             rate=group[0].rate if len({fee.rate for fee in group}) == 1 else None,
-            status=group[0].status,
+            status=FeeStatus.DERIVED if any(fee.status is FeeStatus.DERIVED for fee in group) else group[0].status,
         )
         for name, group in groups.items()
     )
@@ -56,6 +56,38 @@ def unified_fees(ccxt: Raw, evidence: Evidence) -> tuple[Fee, ...]:
     if len(several) < 2 and _cost(one) is not None and (not several or isinstance(_cost(one), str)):
         several = [one]
     return added(fee_of(evidence.digits(_cost(entry)), entry.get("currency"), entry.get("rate")) for entry in several)
+
+
+def derived_fee(
+    price: Decimal | None, quantity: Decimal | None, rate: Decimal | None, currency: str | None, market: Market | None
+) -> Fee | None:
+    """The fee that follows exactly from a rate the exchange named with the execution; a negative rate is a rebate.
+
+    Spot: a share of what was paid (quote) or of what was bought (base). Linear contracts: of the value, and only with
+    the contract's size known. Inverse contracts would need a division, which need not come out even: not derived.
+    """
+    if price is None or quantity is None or rate is None or currency is None or market is None:
+        return None
+    if market.type == "spot" and currency in (market.base, market.quote):
+        factors = [quantity, rate] if currency == market.base else [price, quantity, rate]
+    elif market.type in ("swap", "future") and market.settle == market.quote == currency and market.contract_size:
+        factors = [price, quantity, market.contract_size, rate]
+    else:
+        return None
+    amount = product(factors)
+    return None if amount is None else Fee(amount=amount, currency=currency, rate=rate, status=FeeStatus.DERIVED)
+
+
+def unified_rate(ccxt: Raw, evidence: Evidence, market: Market | None) -> tuple[Decimal | None, str | None]:
+    """The one rate, and its currency, that a ccxt trade names without an amount, if the payload names that rate."""
+    entries = [entry for entry in map(plain, [ccxt.get("fee"), *items(ccxt.get("fees"))]) if entry]
+    rates = {(decimal_of(entry.get("rate")), text_of(entry.get("currency"))) for entry in entries}
+    if len(rates) != 1 or any(_cost(entry) is not None for entry in entries):
+        return None, None
+    ((rate, currency),) = rates
+    if rate is None or not evidence.of_rate(rate):
+        return None, None
+    return rate, currency or (market.settle if market is not None else None)
 
 
 def _cost(entry: Raw) -> object:

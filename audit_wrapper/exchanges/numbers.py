@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation, localcontext
+from math import prod
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -76,6 +77,13 @@ def total(numbers: list[Decimal]) -> Decimal:
     with localcontext() as context:
         context.prec = 2 * _WIDEST + _LONGEST
         return sum(numbers, Decimal(0))
+
+
+def product(numbers: list[Decimal]) -> Decimal | None:
+    """The exact product; None where it is no amount of anything (see `decimal_of`)."""
+    with localcontext() as context:
+        context.prec = _LONGEST * len(numbers) + 1
+        return decimal_of(prod(numbers, start=Decimal(1)))
 
 
 def text_of(value: object) -> str | None:

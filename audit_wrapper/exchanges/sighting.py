@@ -10,9 +10,10 @@ from audit_wrapper.records import Fill, OrderState
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """One order seen at the exchange.
 
-    `state` holds the ids alone where only executions are shown. `id_kind`: the number space of its id. `child_order_id`:
-    the regular order that a conditional order of Binance became when it fired. `attached`: a stop of a position, and
-    which (Bybit). `fills`: executions of this order that are shown with it.
+    `state` holds little more than the ids where only executions are shown; its `fills` are empty. `id_kind`: the number
+    space of its id. `child_order_id`: the regular order that a conditional order of Binance became when it fired.
+    `attached`: a stop of a position, and which (Bybit). `fills`: executions of this order that are shown with it, not
+    necessarily all it had.
     """
 
     state: OrderState

@@ -85,6 +85,65 @@ NAMES = st.sampled_from(
         "updateTime",
     ]
 )
+STREAM_NAMES = st.sampled_from(
+    [
+        "e",
+        "o",
+        "s",
+        "S",
+        "i",
+        "x",
+        "X",
+        "q",
+        "p",
+        "l",
+        "L",
+        "z",
+        "n",
+        "N",
+        "t",
+        "T",
+        "m",
+        "c",
+        "C",
+        "aid",
+        "ai",
+        "ap",
+        "oid",
+        "fi",
+        "or",
+        "er",
+        "stream",
+        "data",
+        "event",
+        "topic",
+        "op",
+        "id",
+        "result",
+        "status",
+        "retCode",
+        "list",
+        "retExtInfo",
+        "execId",
+        "execType",
+        "execQty",
+        "execPrice",
+        "execFee",
+        "createType",
+        "stopOrderType",
+        "orderId",
+        "orderLinkId",
+        "orderQty",
+        "symbol",
+        "side",
+        "price",
+        "qty",
+        "incomeType",
+        "takerOrMaker",
+        "order",
+        "info",
+    ]
+)
 LEAVES = (
     st.none()
     | st.booleans()
@@ -104,6 +163,15 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 ORDERS = st.dictionaries(NAMES, VALUES, max_size=10) | VALUES | st.builds(lambda: MagicMock(spec=dict))
+EVENTS = ["ORDER_TRADE_UPDATE", "ALGO_UPDATE", "TRADE_LITE", "executionReport", "CONDITIONAL_ORDER_TRIGGER_REJECT"]
+WORDS = LEAVES | st.sampled_from(
+    [*EVENTS, "listStatus", "order", "execution.fast", "TRADE", "NEW", "Funding", "BustTrade"]
+)
+SHOWN = st.recursive(
+    WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(STREAM_NAMES | NAMES, inner, max_size=12),
+    max_leaves=30,
+)
 PATHS = [
     "order",
     "/fapi/v1/batchOrders",
@@ -131,6 +199,29 @@ def test_no_order_or_trade_makes_an_adapter_fail(exchange: str, order: Any, mark
     assert adapter.order_id_kind(order) in ("order", "algo")
     assert isinstance(adapter.child_order_id(order), str | None)
     assert adapter.exact_info(order, "{}") is order
+
+
+@fuzz
+@given(
+    st.sampled_from(IDS),
+    SHOWN | ORDERS | SHOWN.map(lambda value: json.dumps(value, default=str)) | st.binary(max_size=20),
+    st.sampled_from([None, Market(symbol="A/B", type="spot"), Market(settle="B", type="swap", exchange_symbol="A")]),
+)
+def test_nothing_shown_makes_an_adapter_fail(exchange: str, shown: Any, market: Market | None) -> None:
+    adapter = adapter_for(exchange)
+    seen = adapter.sightings(shown, market)
+    assert isinstance(adapter.understands(shown), bool)
+    for payment in [adapter.funding(shown, market), *adapter.payments(shown, market)]:
+        assert payment is None or (type(payment.amount) is Decimal and payment.amount.is_finite())
+    for sighting in seen:
+        state = sighting.state
+        assert state.exchange_order_id or state.client_order_id or sighting.fills
+        assert state.fills == ()
+        assert all(fill.price is not None and fill.quantity is not None for fill in sighting.fills)
+        assert len(set(sighting.fills)) == len(sighting.fills)
+    if isinstance(shown, dict):
+        assert adapter.order_id_kind(shown) in ("order", "algo")
+        assert isinstance(adapter.child_order_id(shown), str | None)
 
 
 @fuzz
