@@ -1,0 +1,132 @@
+"""Asking the simulated exchange through real ccxt clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from simulated_exchange import RateLimited, SimulatedExchange, async_client, sync_client
+
+from audit_wrapper.asking import Asker, Pace
+
+MNT, BTC = "MNT/USDT:USDT", "BTC/USDT:USDT"
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def client(sim: SimulatedExchange) -> AsyncIterator[Any]:
+    opened = async_client(sim)
+    await opened.load_markets()
+    yield opened
+    await opened.close()
+
+
+def asker(client: Any, pace: Pace | None = None) -> Asker:
+    return Asker(client, client.id, pace or Pace(10_000, lambda: False))
+
+
+async def test_one_order_and_its_executions(sim: SimulatedExchange, client: Any) -> None:
+    placed = await client.create_order(MNT, "market", "buy", 10, None, {})
+    sim.requests.clear()
+    heard = await asker(client).order(MNT, placed["id"])
+    assert heard.is_complete
+    assert [row["id"] for row in heard.orders] == [placed["id"]]
+    [order] = sim.ledger.orders
+    fills = [fill for fill in sim.ledger.fills if fill.exchange_order_id == order.exchange_order_id]
+    assert len(heard.trades) == len(fills) > 0
+    assert {row["symbol"] for row in heard.trades} == {MNT}
+    assert len(sim.requests) == 2
+
+
+async def test_by_client_id(sim: SimulatedExchange, client: Any) -> None:
+    placed = await client.create_order(MNT, "market", "buy", 10, None, {"clientOrderId": "mine-1"})
+    heard = await asker(client).order(MNT, client_order_id="mine-1")
+    assert [row["id"] for row in heard.orders] == [placed["id"]]
+    assert heard.trades
+
+
+async def test_an_order_that_is_not_there(sim: SimulatedExchange, client: Any) -> None:
+    await client.create_order(MNT, "market", "buy", 10)
+    own = "999999999" if sim.kind == "binance" else "2ef5a4b1-0000-0000-0000-000000000000"
+    for named in ({"order_id": own}, {"client_order_id": "never-sent"}):
+        heard = await asker(client).order(MNT, **named)
+        assert heard.orders == ()
+        assert heard.unasked == ()
+
+
+async def test_a_stop_that_fired(sim: SimulatedExchange, client: Any) -> None:
+    await client.create_order(MNT, "market", "buy", 10)
+    now = (await client.fetch_ticker(MNT))["last"]
+    trigger = round(now * 0.9, 4)
+    params = {"triggerPrice": trigger, "reduceOnly": True}
+    if sim.kind == "bybit":
+        params["triggerDirection"] = 2
+    placed = await client.create_order(MNT, "market", "sell", 10, None, params)
+    kind = "algo" if sim.kind == "binance" else "order"
+
+    waiting = await asker(client).order(MNT, placed["id"], id_kind=kind)
+    assert [row["id"] for row in waiting.orders] == [placed["id"]]
+    assert waiting.trades == ()
+    shown = await asker(client).open_orders([MNT])
+    assert [row["id"] for row in shown.orders] == [placed["id"]]
+    everything = await asker(client).open_orders()
+    assert [str(row["id"]) for row in everything.orders] == [placed["id"]]
+    assert {row["symbol"] for row in everything.orders} == {MNT}
+
+    sim.set_price("MNTUSDT", str(round(now * 0.8, 4)))
+    fired = await asker(client).order(MNT, placed["id"], id_kind=kind)
+    assert len(fired.orders) == (2 if sim.kind == "binance" else 1)
+    assert len(fired.trades) == 1
+    assert fired.is_complete
+    assert (await asker(client).open_orders([MNT])).orders == ()
+
+
+async def test_history_is_the_ledger(sim: SimulatedExchange, client: Any) -> None:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    for _ in range(12):
+        await client.create_order(MNT, "market", "buy", 10)
+        await client.create_order(BTC, "market", "buy", 0.001)
+    resting = await client.create_order(MNT, "limit", "buy", 100, 0.5)
+    await client.cancel_order(resting["id"], MNT)
+    listed = asker(client).history([MNT, BTC], since, datetime.now(UTC) + timedelta(seconds=2))
+    heard = [one async for one in listed]
+    orders = sorted(str(row["id"]) for one in heard for row in one.orders)
+    assert orders == sorted(str(order.exchange_order_id) for order in sim.ledger.orders)
+    trades = [row for one in heard for row in one.trades]
+    assert len(trades) == len(sim.ledger.fills) == len({(row["symbol"], row["id"]) for row in trades})
+    assert {row["symbol"] for row in trades} == {MNT, BTC}
+
+
+async def test_a_rate_limit_ends_the_asking(sim: SimulatedExchange, client: Any) -> None:
+    placed = await client.create_order(MNT, "market", "buy", 10)
+    pace = Pace(10_000, lambda: False)
+    sim.requests.clear()
+    sim.next("any", RateLimited(), 5)
+    heard = await asker(client, pace).order(MNT, placed["id"])
+    assert len(sim.requests) == 1
+    assert pace.is_quiet
+    assert "rate limit" in heard.unasked[0]
+    assert heard.again
+
+
+async def test_a_client_that_blocks(sim: SimulatedExchange) -> None:
+    client = await asyncio.to_thread(sync_client, sim)
+    placed = await asyncio.to_thread(client.create_order, MNT, "market", "buy", 10)
+    heard = await asker(client).order(MNT, placed["id"])
+    assert [row["id"] for row in heard.orders] == [placed["id"]]
+    assert heard.trades
+
+
+async def test_the_implicit_methods_are_ccxts(client: Any) -> None:
+    from audit_wrapper.asking import binance, bybit
+
+    if client.id == "binance":
+        names = [names for lists in binance._OPEN_AT_ONCE.values() for names, _ in lists]
+        names += list(binance._INCOME.values())
+    else:
+        names = [lists.implicit for lists in (bybit._OPEN, bybit._ENDED, bybit._EXECUTIONS)]
+    assert all(callable(getattr(client, name, None)) for pair in names for name in pair)
