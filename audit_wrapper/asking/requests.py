@@ -46,7 +46,9 @@ class Requests:
         *,
         patience_s: float | None,
         look_away: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+        page_limit: int | None = None,
     ) -> None:
+        self._page_limit = page_limit
         self.client = client
         self.exchange_id = exchange_id
         self.adapter = adapter_for(exchange_id)
@@ -134,6 +136,10 @@ class Requests:
         return heard
 
     # -- what the client knows
+
+    def rows_of_a_page(self, most: int | None) -> int | None:
+        """How many rows one request asks for, where the exchange gives `most` (None: that is not known)."""
+        return most if most is None or self._page_limit is None else min(most, self._page_limit)
 
     def option(self, name: str) -> Any:
         """An option of the client; None where it has none, or is a mock."""

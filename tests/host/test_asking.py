@@ -12,6 +12,7 @@ import pytest_asyncio
 from simulated_exchange import RateLimited, SimulatedExchange, async_client, sync_client
 
 from audit_wrapper.asking import Asker, Pace
+from audit_wrapper.exchanges import adapter_for
 
 MNT, BTC = "MNT/USDT:USDT", "BTC/USDT:USDT"
 pytestmark = pytest.mark.asyncio
@@ -130,3 +131,57 @@ async def test_the_implicit_methods_are_ccxts(client: Any) -> None:
     else:
         names = [lists.implicit for lists in (bybit._OPEN, bybit._ENDED, bybit._EXECUTIONS)]
     assert all(callable(getattr(client, name, None)) for pair in names for name in pair)
+
+
+@pytest.mark.parametrize("page_limit", [1, 3])
+async def test_small_pages_lose_and_double_nothing(sim: SimulatedExchange, client: Any, page_limit: int) -> None:
+    sim.settings.split_fills = 7
+    since = datetime.now(UTC) - timedelta(hours=1)
+    for _ in range(4):
+        placed = await client.create_order(MNT, "market", "buy", 70)
+    sim.settings.page_limit = page_limit
+    small = Asker(client, client.id, Pace(10_000, lambda: False), page_limit=page_limit)
+    one = await small.order(MNT, placed["id"])
+    assert len(one.trades) == 7
+    heard = [part async for part in small.history([MNT], since, datetime.now(UTC) + timedelta(seconds=2))]
+    assert len([row for part in heard for row in part.orders]) == 4
+    trades = [row["id"] for part in heard for row in part.trades]
+    assert len(trades) == len(set(trades)) == len(sim.ledger.fills) == 28
+    assert not any(part.unasked for part in heard)
+
+
+async def test_an_order_that_bybit_forgot_in_its_first_list(sim: SimulatedExchange, client: Any) -> None:
+    sim.settings.recent_orders = 0
+    placed = await client.create_order(MNT, "market", "buy", 10)
+    heard = await asker(client).order(MNT, placed["id"])
+    assert [row["id"] for row in heard.orders] == [placed["id"]]
+    assert len(heard.trades) == 1
+
+
+async def test_symbols_that_were_traded(sim: SimulatedExchange, client: Any) -> None:
+    await client.create_order(MNT, "market", "buy", 10)
+    resting = await client.create_order(BTC, "limit", "buy", 0.01, 1000)
+    await client.cancel_order(resting["id"], BTC)
+    found, missing = await asker(client).symbols(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC))
+    assert found == ({MNT, BTC} if sim.kind == "binance" else set())
+    assert missing == ()
+
+
+async def test_the_adapters_read_every_row(sim: SimulatedExchange, client: Any) -> None:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    await client.create_order(MNT, "market", "buy", 10)
+    await client.create_order(BTC, "limit", "buy", 0.01, 1000)
+    rows: list[Any] = []
+    symbols = [] if sim.kind == "bybit" else [MNT, BTC]
+    async for one in asker(client).history(symbols, since, datetime.now(UTC)):
+        rows += [*one.orders, *one.trades]
+    rows += (await asker(client).open_orders()).orders
+    adapter = adapter_for(client.id)
+    assert adapter.understands(rows)
+    seen = adapter.sightings(rows)
+    assert {sighting.state.symbol for sighting in seen} == {MNT, BTC}
+    assert {sighting.state.exchange_order_id for sighting in seen} == {
+        order.exchange_order_id for order in sim.ledger.orders
+    }
+    fills = {fill.exchange_trade_id for sighting in seen for fill in sighting.fills}
+    assert fills == {fill.exchange_trade_id for fill in sim.ledger.fills}
