@@ -23,7 +23,8 @@ class Asker:
     """Asks one exchange through the user's own client, asynchronous or not.
 
     `patience_s`: how long one request may wait for its turn (None: for ever). `look_away` is entered around every use of
-    the client. `now` is the clock, in UTC. Nothing that the exchange raises gets out of a method here, save a cancelled
+    the client. `now` is the clock, in UTC. `page_limit`: ask for no more rows than that at once (None: for as many as the
+    exchange gives). Nothing that the exchange raises gets out of a method here, save a cancelled
     task: it is a sentence in `Heard.unasked`.
     """
 
@@ -36,6 +37,7 @@ class Asker:
         patience_s: float | None = 300.0,
         look_away: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        page_limit: int | None = None,
     ) -> None:
         self._client = client
         self._exchange_id = exchange_id
@@ -43,6 +45,7 @@ class Asker:
         self._patience_s = patience_s
         self._look_away = look_away
         self._now = now
+        self._page_limit = page_limit
         self._family = _family_of(exchange_id)
 
     async def order(
@@ -101,7 +104,12 @@ class Asker:
 
     def _requests(self) -> Requests:
         return Requests(
-            self._client, self._exchange_id, self._pace, patience_s=self._patience_s, look_away=self._look_away
+            self._client,
+            self._exchange_id,
+            self._pace,
+            patience_s=self._patience_s,
+            look_away=self._look_away,
+            page_limit=self._page_limit,
         )
 
 

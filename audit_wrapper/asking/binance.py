@@ -43,6 +43,7 @@ _INCOME: dict[str, tuple[str, ...]] = {
     "linear": ("fapiprivate_get_income", "fapiPrivateGetIncome"),
     "inverse": ("dapiprivate_get_income", "dapiPrivateGetIncome"),
 }
+_ORDERS_KEPT = timedelta(days=90)
 _LAST_ORDER_PAGES = 100  # of executions of one order: 100,000 of them
 
 
@@ -89,6 +90,7 @@ class Binance:
         if filled == 0:
             return
         created, found = moment_of(order), {}
+        limit = requests.rows_of_a_page(1000) or 1000
         ranges: list[dict[str, Any]] = [{}]
         if created is not None and self._kind(requests, wanted.symbol) != "spot":
             ranges = _ranges(created, _last_change(order), int(now.timestamp() * 1000))
@@ -101,7 +103,7 @@ class Binance:
                         families.FETCH_MY_TRADES,
                         wanted.symbol,
                         None,
-                        1000,
+                        limit,
                         {"orderId": order_id, **first},
                     )
                 except (Unheard, NotThere):
@@ -111,7 +113,7 @@ class Binance:
                         found[key_of(trade)] = trade
                         requests.trades.append(trade)
                 numbers = [number for number in map(number_of, page) if number is not None]
-                if len(page) < 1000 or not numbers or _is_all(requests, filled):
+                if len(page) < limit or not numbers or _is_all(requests, filled):
                     break
                 first = {"fromId": max(numbers) + 1}
 
@@ -217,8 +219,27 @@ class Binance:
                 found.add(str(row["symbol"]))
         await self._open_at_once(requests, kind)
         found |= {str(order["symbol"]) for order in requests.orders if order.get("symbol")}
-        requests.note("symbols of orders that ended without a fill", "Binance names them nowhere")
+        await self._placed_in(requests, kind, max(since, now - _ORDERS_KEPT), until, keep)
         return found
+
+    async def _placed_in(
+        self, requests: Requests, kind: Kind, since: datetime, until: datetime, keep: Callable[[Part, Row], None]
+    ) -> None:
+        """Symbols of orders, filled or not: ccxt 4.5.90 can ask for USD-M orders without a symbol [?]."""
+        what = "symbols of orders that ended without a fill"
+        if kind != "linear":
+            requests.note(what, "Binance names them nowhere")
+            return
+        reach = facts_for("binance", kind).orders
+        fetch = _by_time(families.FETCH_ORDERS, None, {"type": "swap", "subType": "linear"}, None, "orders", reach)
+        start = since
+        while start < until:
+            end = min(start + reach.window, until)
+            try:
+                await fetch(requests, what, _ms(start), _ms(end), keep)
+            except (Unheard, NotThere):
+                return
+            start = end
 
     async def _positions(self, requests: Requests, what: str) -> list[Row]:
         with contextlib.suppress(Unheard, NotThere):
@@ -248,12 +269,14 @@ def _by_time(
     """How one list is read. Times go in as the exchange calls them: ccxt would drop rows by its own idea of their time."""
 
     async def fetch(requests: Requests, what: str, since: int, until: int, keep: Callable[[Part, Row], None]) -> None:
+        limit = requests.rows_of_a_page(reach.limit)
+
         async def page(**narrowed: int) -> list[Row]:
             if names in _INCOME.values():
-                rows = await requests.rows(what, names, {"limit": reach.limit, **params, **narrowed})
+                rows = await requests.rows(what, names, {"limit": limit, **params, **narrowed})
                 kinds = ("linear", "inverse")
                 return [requests.unified(row, "tranId", "time", kinds) for row in rows]
-            rows = await requests.rows(what, names, symbol, None, reach.limit, {**params, **narrowed})
+            rows = await requests.rows(what, names, symbol, None, limit, {**params, **narrowed})
             if "trigger" in params and rows and requests.adapter.order_id_kind(rows[0]) != "algo":
                 requests.note(what, "the client asks for regular orders when told to ask for these")
                 return []
@@ -270,10 +293,10 @@ def _by_time(
             between,
             since,
             until,
-            reach.limit,
+            limit,
             lambda row: keep(part, row),
             from_number=from_number if number is not None else None,
-            missing=lambda moment: requests.note(what, f"more than {reach.limit} in the millisecond {moment}"),
+            missing=lambda moment: requests.note(what, f"more than {limit} in the millisecond {moment}"),
         )
 
     return fetch

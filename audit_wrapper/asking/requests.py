@@ -20,7 +20,8 @@ from audit_wrapper.exchanges.numbers import items, plain
 
 _TOO_MANY = frozenset({"RateLimitExceeded", "DDoSProtection"})
 _DENIED = frozenset({"AuthenticationError", "PermissionDenied", "AccountNotEnabled", "AccountSuspended"})
-_CANNOT = frozenset({"NotSupported", "ArgumentsRequired"})
+_CANNOT = frozenset({"NotSupported", "ArgumentsRequired", "BadSymbol", "BadRequest"})  # not later either
+_ANSWERED = "ExchangeError"  # ccxt's class of all that an exchange says no to: it is not away
 # Bybit bans an address with HTTP 403 and these words, which ccxt makes no rate limit of [D: Bybit v5, Rate Limit]
 _TOO_MANY_WORDS = "access too frequent"
 _FAILURES = 3  # in a row: the exchange is away, and to go on asking tells nothing
@@ -46,7 +47,9 @@ class Requests:
         *,
         patience_s: float | None,
         look_away: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+        page_limit: int | None = None,
     ) -> None:
+        self._page_limit = page_limit
         self.client = client
         self.exchange_id = exchange_id
         self.adapter = adapter_for(exchange_id)
@@ -135,6 +138,10 @@ class Requests:
 
     # -- what the client knows
 
+    def rows_of_a_page(self, most: int | None) -> int | None:
+        """How many rows one request asks for, where the exchange gives `most` (None: that is not known)."""
+        return most if most is None or self._page_limit is None else min(most, self._page_limit)
+
     def option(self, name: str) -> Any:
         """An option of the client; None where it has none, or is a mock."""
         return plain(getattr(self.client, "options", None)).get(name)
@@ -205,10 +212,10 @@ class Requests:
         if kinds & _DENIED:
             self._denied[name] = f"the exchange denies it ({words})"
             return self._unheard(what, self._denied[name])
-        self._failed += 1
-        if kinds & _CANNOT:
+        if kinds & _CANNOT or _ANSWERED in kinds:
             self._failed = 0
-            return self._unheard(what, f"the client cannot ({words})", again=False)
+            return self._unheard(what, words, again=not kinds & _CANNOT)
+        self._failed += 1
         if self._failed >= _FAILURES:
             self.ended = f"{self._failed} requests in a row failed, the last with {words}"
         return self._unheard(what, words)

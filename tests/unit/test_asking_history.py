@@ -454,3 +454,17 @@ async def test_a_client_that_fails_at_everything(exchange: str) -> None:
     assert "3 requests in a row failed" in heard[-1].unasked[0]
     calls = [call for call in client.mock_calls if call[0].startswith(("fetch_", "private_"))]
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize(("named", "again"), [("BadSymbol", False), ("OperationRejected", True)])
+async def test_an_exchange_that_says_no_is_not_away(named: str, again: bool) -> None:
+    problem = type(named, (type("ExchangeError", (Exception,), {}),), {})
+    client = AsyncMock()
+    client.markets = {}
+    client.fetch_orders.side_effect = problem("binance does not have market symbol GONE/USDT:USDT")
+    client.fetch_my_trades.side_effect = problem("neither")
+    client.fetch_funding_history.return_value = rows_at([NOW_MS - 5])
+    heard = await read(client, 2, ("GONE/USDT:USDT", "LOST/USDT:USDT"))
+    assert len(ids(heard, "funding")) == 1
+    assert [one.again for one in heard] == [again, again, False]
+    assert heard[0].unasked[0].endswith(f"{named}: binance does not have market symbol GONE/USDT:USDT")

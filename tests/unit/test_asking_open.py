@@ -94,6 +94,7 @@ async def test_binance_symbols_from_income_positions_and_open_orders() -> None:
     found, missing = await asker(client, "binance").symbols(NOW - timedelta(days=200), NOW)
     assert found == {BTC, ETH, FIVE[3], "DOGE/USDT:USDT"}
     assert len(missing) == 3
+    assert "fetch_orders" in missing[2]
     assert "keeps income for 89 days" in missing[0]
     assert "GONEUSDT" in missing[1]
     assert "ended without a fill" in missing[2]
