@@ -1,0 +1,139 @@
+"""Which order of the exchange an order without an id is: one whose answer was lost, or a stop that got none. Pure.
+
+The client's id decides where the bot sent one. Else an order is found only if nothing else can be meant: one that is of
+the same symbol, side, type, quantity and prices, and was made in the time in which the request was sent, and no other
+request asked for the like. What is not certain stays open, and a sentence says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from audit_wrapper.fold import ATTACHED
+from audit_wrapper.records import FoundBy, OrderStatus
+from audit_wrapper.routing import same_symbol
+from audit_wrapper.rows import Incomplete, OrderRow
+
+# Binance and Bybit refuse a request whose timestamp is more than 1 s ahead of their clock, or more than recvWindow (5 s
+# unless the bot says otherwise) behind it, so an order is made within that of the time it was sent.
+_AHEAD, _BEHIND = timedelta(seconds=1), timedelta(seconds=5)
+_LONGEST_CALL = timedelta(minutes=1)
+_ATTACHED_TYPES = frozenset(ATTACHED.values())
+
+
+class Found(NamedTuple):
+    """An order without an id, and the order of the exchange that it is."""
+
+    one: Incomplete
+    order: OrderRow
+    by: FoundBy
+
+
+class Matched(NamedTuple):
+    """What came of matching. `open`: those that stay without an id, and why."""
+
+    found: list[Found]
+    open: list[tuple[Incomplete, str]]
+
+
+def is_unsettled(one: Incomplete) -> bool:
+    """Whether its id is still to be found: nobody knows whether it exists, or it does and got no id."""
+    row = one.row
+    if row.order_id is not None or one.intent_id is None or row.status == OrderStatus.REJECTED:
+        return False
+    return row.status == OrderStatus.UNKNOWN or row.type in _ATTACHED_TYPES
+
+
+def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow]) -> Matched:
+    """Find these orders among those of the same exchange and account that nobody is known to have sent."""
+    left = sorted(unsettled, key=lambda one: (one.row.created_at, one.row.order_key))
+    free = sorted(
+        (row for row in others if row.order_id is not None), key=lambda row: (row.created_at, row.order_key)
+    )
+    found: list[Found] = []
+    for order in list(free):
+        one = next((one for one in left if _same_client_id(one.row, order) and _in_time(one.row, order)), None)
+        if one is not None:
+            found.append(Found(one, order, FoundBy.CLIENT_ORDER_ID))
+            left.remove(one)
+            free.remove(order)
+    still_open: list[tuple[Incomplete, str]] = []
+    for asked, shown in _groups(left, free):
+        if asked and len(asked) == len(shown) and _one_after_the_other(asked):
+            found += [Found(one, order, FoundBy.UNIQUE_MATCH) for one, order in zip(asked, shown, strict=True)]
+        elif shown:
+            why = f"{len(shown)} orders at the exchange and {len(asked)} requests are alike; which is which nobody can say"
+            still_open += [(one, why) for one in asked]
+        else:
+            still_open += [(one, "not found at the exchange") for one in asked]
+    return Matched(found, still_open)
+
+
+def sent_until(row: OrderRow) -> datetime:
+    """The last moment at which the request can have been under way."""
+    return min(row.updated_at, row.created_at + _LONGEST_CALL) if row.type in _ATTACHED_TYPES else row.updated_at
+
+
+def window(row: OrderRow) -> tuple[datetime, datetime]:
+    """Between which moments of the exchange's clock the order was made, if it was."""
+    return row.created_at - _AHEAD, sent_until(row) + _BEHIND
+
+
+def _in_time(row: OrderRow, order: OrderRow) -> bool:
+    first, last = window(row)
+    return first <= order.created_at <= last
+
+
+def _same_client_id(row: OrderRow, order: OrderRow) -> bool:
+    return (
+        row.client_order_id is not None
+        and row.client_order_id == order.client_order_id
+        and _same_symbol(row, order)
+    )
+
+
+def _alike(row: OrderRow, order: OrderRow) -> bool:
+    if row.client_order_id is not None and row.client_order_id != order.client_order_id:
+        return False  # it would show the id that was sent
+    trails = row.type == "TRAILING_STOP_MARKET"
+    return (
+        _same_symbol(row, order)
+        and row.side in (None, order.side)
+        and row.type in (None, order.type)
+        and (row.size == order.size if row.size is not None else row.type in _ATTACHED_TYPES)
+        and row.limit_price in (None, order.limit_price)
+        and (trails or row.trigger_price in (None, order.trigger_price))
+        and (row.reduce_only is None or order.reduce_only is None or row.reduce_only == order.reduce_only)
+        and _in_time(row, order)
+    )
+
+
+def _same_symbol(row: OrderRow, order: OrderRow) -> bool:
+    return same_symbol(row.unified_symbol or row.symbol or "", order.unified_symbol or order.symbol or "")
+
+
+def _groups(
+    left: Sequence[Incomplete], free: Sequence[OrderRow]
+) -> Iterator[tuple[list[Incomplete], list[OrderRow]]]:
+    """Requests and orders that may be each other's, as small as can be, each in the order of time."""
+    like = {one.row.order_key: [order for order in free if _alike(one.row, order)] for one in left}
+    rest = list(left)
+    while rest:
+        asked, shown = [rest.pop(0)], list[OrderRow]()
+        grown = True
+        while grown:
+            shown = [order for order in free if any(order in like[one.row.order_key] for one in asked)]
+            more = [one for one in rest if any(order in shown for order in like[one.row.order_key])]
+            rest = [one for one in rest if one not in more]
+            asked, grown = asked + more, bool(more)
+        yield sorted(asked, key=lambda one: one.row.created_at), shown
+
+
+def _one_after_the_other(asked: Sequence[Incomplete]) -> bool:
+    """Whether none of these requests was under way beside another: then the exchange made their orders in their order."""
+    return all(sent_until(one.row) <= after.row.created_at for one, after in zip(asked, asked[1:], strict=False)) or (
+        len({one.row.type for one in asked} & _ATTACHED_TYPES) == 1
+        and len({one.row.created_at for one in asked}) == len(asked)
+    )
