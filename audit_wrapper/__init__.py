@@ -1,5 +1,7 @@
 """One line at startup, and every order a trading bot sends is kept: exact, complete, in PostgreSQL."""
 
+from audit_wrapper.backfill import BackfillProgress, BackfillReport
+from audit_wrapper.completeness import Completeness
 from audit_wrapper.errors import (
     AuditWrapperError,
     CannotWrap,
@@ -9,6 +11,7 @@ from audit_wrapper.errors import (
     JournalError,
     JournalInUse,
     JournalUnavailable,
+    NotWrapped,
     SchemaError,
     SettingsError,
     StoreError,
@@ -25,14 +28,18 @@ from audit_wrapper.trail import AuditTrail
 __all__ = [
     "AuditTrail",
     "AuditWrapperError",
+    "BackfillProgress",
+    "BackfillReport",
     "CannotWrap",
     "CodecError",
+    "Completeness",
     "FlushReport",
     "InvalidRow",
     "JournalDamaged",
     "JournalError",
     "JournalInUse",
     "JournalUnavailable",
+    "NotWrapped",
     "Purpose",
     "ReconcileReport",
     "SchemaError",

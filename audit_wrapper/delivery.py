@@ -98,7 +98,11 @@ class Store(Protocol):
         """Records of kind `covered`: what was read of the exchange's history to its end."""
         ...
 
-    async def relink(self) -> int:
+    async def payments_known(self, exchange: str, account: str, ids: Sequence[str]) -> set[str]:
+        """Those of these funding payments that are there."""
+        ...
+
+    async def relink(self, since: datetime | None = None) -> int:
         """Link rows to positions that the bot has written since; how many were."""
         ...
 

@@ -3,6 +3,7 @@
     AuditWrapperError
     ├── SettingsError            a setting is unknown or has a value that cannot be right       (at startup)
     ├── CannotWrap               the object has nothing we know how to observe                  (at startup)
+    ├── NotWrapped               an exchange was named of which no client is wrapped            (from the call)
     ├── TrailClosed              the trail was closed before this call                          (from the call)
     ├── EntryRefused             an entry that could not have been recorded was not sent        (only if asked for)
     ├── JournalError
@@ -32,6 +33,10 @@ class SettingsError(AuditWrapperError, ValueError):
 
 class CannotWrap(AuditWrapperError, TypeError):
     """`wrap` or `instrument` was given something it cannot observe. The message says what was looked for."""
+
+
+class NotWrapped(AuditWrapperError, LookupError):
+    """An exchange is to be asked of which no client is wrapped. Wrap it first; the message names those that are."""
 
 
 class TrailClosed(AuditWrapperError, RuntimeError):

@@ -20,6 +20,7 @@ from audit_wrapper.rows import Incomplete, OrderRow
 # unless the bot says otherwise) behind it, so an order is made within that of the time it was sent.
 _AHEAD, _BEHIND = timedelta(seconds=1), timedelta(seconds=5)
 _LONGEST_CALL = timedelta(minutes=1)
+NOT_FOUND = "not found at the exchange (yet)"
 _ATTACHED_TYPES = frozenset(ATTACHED.values())
 
 
@@ -49,9 +50,7 @@ def is_unsettled(one: Incomplete) -> bool:
 def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow]) -> Matched:
     """Find these orders among those of the same exchange and account that nobody is known to have sent."""
     left = sorted(unsettled, key=lambda one: (one.row.created_at, one.row.order_key))
-    free = sorted(
-        (row for row in others if row.order_id is not None), key=lambda row: (row.created_at, row.order_key)
-    )
+    free = sorted((row for row in others if row.order_id is not None), key=lambda row: (row.created_at, row.order_key))
     found: list[Found] = []
     for order in list(free):
         one = next((one for one in left if _same_client_id(one.row, order) and _in_time(one.row, order)), None)
@@ -67,7 +66,7 @@ def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow]) -> Matche
             why = f"{len(shown)} orders at the exchange and {len(asked)} requests are alike; which is which nobody can say"
             still_open += [(one, why) for one in asked]
         else:
-            still_open += [(one, "not found at the exchange") for one in asked]
+            still_open += [(one, NOT_FOUND) for one in asked]
     return Matched(found, still_open)
 
 
@@ -87,11 +86,7 @@ def _in_time(row: OrderRow, order: OrderRow) -> bool:
 
 
 def _same_client_id(row: OrderRow, order: OrderRow) -> bool:
-    return (
-        row.client_order_id is not None
-        and row.client_order_id == order.client_order_id
-        and _same_symbol(row, order)
-    )
+    return row.client_order_id is not None and row.client_order_id == order.client_order_id and _same_symbol(row, order)
 
 
 def _alike(row: OrderRow, order: OrderRow) -> bool:
@@ -114,9 +109,7 @@ def _same_symbol(row: OrderRow, order: OrderRow) -> bool:
     return same_symbol(row.unified_symbol or row.symbol or "", order.unified_symbol or order.symbol or "")
 
 
-def _groups(
-    left: Sequence[Incomplete], free: Sequence[OrderRow]
-) -> Iterator[tuple[list[Incomplete], list[OrderRow]]]:
+def _groups(left: Sequence[Incomplete], free: Sequence[OrderRow]) -> Iterator[tuple[list[Incomplete], list[OrderRow]]]:
     """Requests and orders that may be each other's, as small as can be, each in the order of time."""
     like = {one.row.order_key: [order for order in free if _alike(one.row, order)] for one in left}
     rest = list(left)

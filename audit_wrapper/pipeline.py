@@ -6,10 +6,11 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from audit_wrapper.database import Database
 from audit_wrapper.delivery import Delivery
@@ -19,6 +20,8 @@ from audit_wrapper.journal import FileJournal, Journal, What
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.settings import Settings
 from audit_wrapper.status import FlushReport
+
+_T = TypeVar("_T")
 
 logger = logging.getLogger("audit_wrapper")
 
@@ -140,6 +143,25 @@ def open_journal(settings: Settings, folder: Path) -> Journal:
         keep_delivered_s=settings.keep_delivered_days * 86_400,
         keep_delivered_bytes=settings.keep_delivered_mb * 1_000_000,
     )
+
+
+async def in_thread(name: str, work: Callable[[], _T]) -> _T:
+    """Do this on a thread of its own, and wait without holding up the loop.
+
+    Not on the loop's own pool: that may be busy with the bot's work, or shut down already.
+    """
+    result: concurrent.futures.Future[_T] = concurrent.futures.Future()
+
+    def run() -> None:
+        result.set_running_or_notify_cancel()
+        try:
+            result.set_result(work())
+        except BaseException as problem:
+            result.set_exception(problem)
+
+    threading.Thread(target=run, name=f"audit_wrapper-{name}", daemon=True).start()
+    await finished(result, None)
+    return result.result()
 
 
 async def finished(future: concurrent.futures.Future[Any], timeout_s: float | None) -> bool:

@@ -1,261 +1,304 @@
-"""Asking the exchange what an answer left open: an id without a fill, a fill without a fee.
+"""The trail held against the exchange: what it says of orders that are not complete, and of a range of time.
 
-It asks through the bot's own client, on the bot's own loop, looking away from itself (`suppressed`), never while an order
-call is under way, and never more often than the user allows. What it hears is a record like any other.
+It asks through the bot's own client, looking away from itself, within the user's budget and beside no order call. What
+is heard becomes a record only where it says something that the trail's rows do not; so asking again adds nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import inspect
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from audit_wrapper import codec
+from audit_wrapper import matching
+from audit_wrapper.asking import Asker, absence_counts, id_kind
 from audit_wrapper.clients import ClientSubject
-from audit_wrapper.exchanges import adapter_for, asking
-from audit_wrapper.exchanges.numbers import total
-from audit_wrapper.failures import Failures
-from audit_wrapper.reading import answered
+from audit_wrapper.completeness import compare
+from audit_wrapper.delivery import Store
+from audit_wrapper.exchanges import adapter_for
+from audit_wrapper.gathering import Gathered, Told
 from audit_wrapper.recorder import Recorder
-from audit_wrapper.records import Action, Call, OrderStatus, Record, Seam
-from audit_wrapper.scopes import suppressed
-from audit_wrapper.settings import Settings
+from audit_wrapper.records import Call, FoundBy, Match, OrderStatus, RecordKind, Seam
+from audit_wrapper.rows import Incomplete, OrderRow
 
-_TRIES = 6
-_LIMIT = 10_000
-_DONE = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED})
-# rate limits by their ccxt class names: the first sign of one ends the asking for a minute
-_TOO_MANY = frozenset({"RateLimitExceeded", "DDoSProtection"})
+_T = TypeVar("_T")
 
-
-class Question(msgspec.Struct, frozen=True):
-    """One order to ask about, by the id the exchange gave it."""
-
-    exchange: str
-    symbol: str  # unified, as the client wants it
-    order_id: str
-    id_kind: str = "order"  # "algo": a conditional order of Binance
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """What came of one question. complete: there is no use in asking again soon."""
-
-    heard: bool
-    complete: bool = False
-    why: str | None = None
+RECONCILE = "reconcile"
+LOOK_BACK = timedelta(days=7)  # stops that are over and never had an id are looked for that long
+MARGIN = timedelta(minutes=1)  # histories are asked for a little more than is needed: clocks differ
+_EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
 class ReconcileReport(msgspec.Struct, frozen=True):
-    """What `reconcile()` did. `unanswered` says of each order it could not learn about, why."""
+    """What a reconciliation did.
 
-    asked: int
-    answered: int
+    asked, answered: orders that were asked about one by one. recorded: orders of which the exchange said something new.
+    found: unanswered requests that are settled now, and stops whose id was found, a sentence each. unanswered: what could
+    not be asked for or was not answered, and why. unsettled: requests that nobody can say of yet what came of them, and
+    why; they are asked about again.
+    """
+
+    asked: int = 0
+    answered: int = 0
     unanswered: tuple[str, ...] = ()
+    recorded: int = 0
+    found: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
+
+    def __add__(self, other: ReconcileReport) -> ReconcileReport:
+        return ReconcileReport(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
 
 
-class Inquirer:
-    """Asks about orders, soon after an incomplete answer and on demand."""
+class Reads(Protocol):
+    """Does something with the store, once all that was recorded is in it."""
+
+    async def __call__(self, work: Callable[[Store], Awaitable[_T]]) -> _T: ...
+
+
+class Reconciler:
+    """Reconciles one account with one exchange after the other."""
 
     def __init__(
         self,
         recorder: Recorder,
-        settings: Settings,
-        failures: Failures,
-        subject_of: Callable[[str], ClientSubject | None],
+        account: str,
+        read: Reads,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._recorder = recorder
-        self._settings = settings
-        self._failures = failures
-        self._subject_of = subject_of
-        self._open: dict[Question, int] = {}  # how often it was asked already
-        self._asked_at: dict[str, deque[float]] = {}
-        self._quiet_until: dict[str, float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.closed = False
+        self._account = account
+        self._read = read
+        self._now = now
+        self._written: set[int] = set()  # evidence that was recorded already and changed no row
 
-    # -- soon after an answer
+    async def incomplete(self) -> list[Incomplete]:
+        """All orders of the account that the exchanges should be asked about."""
+        since = self._now() - LOOK_BACK
+        return await self._read(lambda store: store.incomplete(self._account, since))
 
-    def after_call(self, record: Record, subject: Any) -> None:
-        """On the order path: note what to ask about, and let the loop do it later. Cheap, and never raises."""
-        try:
-            if record.action not in (Action.PLACE, Action.CANCEL, Action.CLOSE, Action.AMEND):
-                return
-            if not isinstance(subject, ClientSubject) or not subject.transport or self.closed:
-                return
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._settings.ask_after_s, self._consider, record, subject, loop)
-        except RuntimeError:
-            return  # a synchronous client: `reconcile()` asks when it is called
-        except Exception as problem:  # inside a trade
-            self._failures.note("asking the exchange", problem)
-
-    def close(self) -> None:
-        """Ask no more; nothing of ours stays on the bot's loop."""
-        self.closed = True
-        for task in list(self._tasks):
-            with contextlib.suppress(RuntimeError):  # its loop was closed
-                task.get_loop().call_soon_threadsafe(task.cancel)
-
-    def _consider(self, record: Record, subject: ClientSubject, loop: asyncio.AbstractEventLoop) -> None:
-        if self.closed:
-            return
-        try:
-            question = _question(codec.decode(codec.encode(record)))
-        except Exception as problem:  # on the bot's loop: nothing of ours may surface there
-            self._failures.note("asking the exchange", problem)
-            return
-        if question is not None and question not in self._open and len(self._open) < _LIMIT:
-            self._open[question] = 0
-            task = loop.create_task(self._follow(question), name="audit_wrapper-ask")
-            # a bot that closes its loop without cancelling what is on it does not know of this task: no word about it
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            self._tasks.add(task)
-            task.add_done_callback(self._asked)
-
-    def _asked(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at, so that nobody complains that it was not
-
-    async def _follow(self, question: Question) -> None:
-        """Ask until the answer is complete, less and less often."""
-        try:
-            for attempt in range(_TRIES):
-                while self._recorder.under_way or not self._may_ask(question.exchange, 2):
-                    await asyncio.sleep(0.05)
-                    if self.closed:
-                        return
-                if (await self._ask(question)).complete:
-                    return
-                await asyncio.sleep(self._settings.ask_after_s * 2**attempt)
-                if self.closed:
-                    return
-        except Exception as problem:  # on the bot's loop: nothing of ours may surface there
-            self._failures.note("asking the exchange", problem)
-        finally:
-            self._open.pop(question, None)
-
-    # -- on demand
-
-    async def ask_all(self, questions: Iterable[Question]) -> ReconcileReport:
-        """Ask about each order once."""
-        asked, failed = 0, []
-        for question in questions:
-            asked += 1
-            answer = await self._ask(question)
-            if not answer.heard:
-                failed.append(f"{question.exchange} {question.symbol} {question.order_id}: {answer.why}")
-        return ReconcileReport(asked=asked, answered=asked - len(failed), unanswered=tuple(failed))
-
-    # -- one order
-
-    async def _ask(self, question: Question) -> _Answer:
-        """Ask once, and record what was heard."""
-        subject = self._subject_of(question.exchange)
-        if subject is None:
-            return _Answer(heard=False, why="no client of this exchange is wrapped")
-        market = subject.market(question.symbol, None)
-        if market is not None and market.symbol is not None and market.symbol != question.symbol:
-            question = msgspec.structs.replace(question, symbol=market.symbol)
-        adapter = adapter_for(question.exchange)
-        called_at = datetime.now(UTC)
-        try:
-            with suppressed():
-                orders, trades = await self._fetch(subject.client, adapter, question)
-        except asyncio.CancelledError:
-            raise
-        except Exception as problem:
-            names = {cls.__name__ for cls in type(problem).__mro__}
-            if names & _TOO_MANY:
-                self._quiet_until[question.exchange] = time.monotonic() + 60
-            return _Answer(heard=False, why=f"{type(problem).__name__}: {problem}")
-        call = Call(
-            seam=Seam.RECONCILE,
-            target=subject.target,
-            method="fetch_order",
-            arguments={"id": question.order_id, "symbol": question.symbol, "id_kind": question.id_kind},
+    async def run(
+        self,
+        subject: ClientSubject,
+        asker: Asker,
+        incomplete: Iterable[Incomplete],
+        span: tuple[datetime, datetime] | None = None,
+    ) -> ReconcileReport:
+        """Ask one exchange about these orders, and about all that happened in `span`."""
+        mine = [one for one in incomplete if one.row.exchange == subject.exchange]
+        run = _Run(subject, asker)
+        if mine:
+            await run.ask_what_is_open(mine)
+            for one in mine:
+                await run.ask_about(one)
+        if span is not None:
+            symbols, unasked = await asker.symbols(*span)
+            run.gathered.unasked += unasked
+            async for heard in asker.history(sorted(symbols | run.symbols(mine)), *span):
+                run.gathered.take(heard)
+        recorded = await self.record(subject, run.gathered)
+        found, unsettled = await self._settle(subject, asker, mine, run) if mine else ((), ())
+        return ReconcileReport(
+            asked=run.asked,
+            answered=run.asked - len(run.unanswered),
+            unanswered=(*run.unanswered, *run.gathered.unasked),
+            recorded=recorded,
+            found=found,
+            unsettled=unsettled,
         )
-        self._recorder.reconciled(subject.exchange, call, market, {"orders": orders, "trades": trades}, called_at)
-        if not orders:
-            return _Answer(heard=False, why="the exchange does not know it (yet)")
-        return _Answer(heard=True, complete=_is_complete(adapter, orders[0], trades))
 
-    async def _fetch(
-        self, client: Any, adapter: Any, question: Question
-    ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-        self._count(question.exchange)
-        order = await _result(
-            client.fetch_order(
-                question.order_id, question.symbol, asking.order_params(question.exchange, question.id_kind)
+    # -- what is heard becomes records
+
+    async def record(self, subject: ClientSubject, gathered: Gathered, method: str = RECONCILE) -> int:
+        """Write down what the trail does not know. Returns of how many orders."""
+        orders = list(gathered.orders())
+        exchange, account = subject.exchange or "", self._account
+        if orders:
+            ids = {value for told in orders for _, value in told.ids}
+            books = await self._read(lambda store: store.orders_of(exchange, account, ids))
+            said = compare(
+                exchange, account, *_EVER, gathered.sightings, books.orders, books.fills, algo_keys=books.algo_keys
             )
-        )
-        orders = [order] if isinstance(order, Mapping) else []
-        state = adapter.order_state(orders[0]) if orders else None
-        traded_as = asking.executed_as(question.exchange, orders[0]) if orders else None
-        if state is None or traded_as is None or (state.order_status is OrderStatus.NEW and not state.filled_quantity):
-            return orders, []
-        self._count(question.exchange)
-        found = await _result(
-            client.fetch_my_trades(
-                question.symbol,
-                None,
-                asking.trades_limit(question.exchange),
-                asking.trades_params(question.exchange, traded_as),
-            )
-        )
-        trades = [t for t in found or () if isinstance(t, Mapping) and str(t.get("order")) == traded_as]
-        return orders, trades
+            news = {finding.order_id for finding in (*said.missing, *said.different)}
+            orders = [told for told in orders if any(value in news for _, value in told.ids)]
+        recorded = sum(self._write(subject, told, method) for told in orders)
+        await self._record_payments(subject, gathered, method)
+        return recorded
 
-    def _may_ask(self, exchange: str, requests: int) -> bool:
-        now = time.monotonic()
-        if now < self._quiet_until.get(exchange, 0):
+    def record_heard(self, subject: ClientSubject, gathered: Gathered) -> None:
+        """Write down what was heard, without a look at what the trail knows."""
+        for told in gathered.orders():
+            self._write(subject, told, RECONCILE)
+
+    async def ask_after(
+        self, subject: ClientSubject, asker: Asker, rows: Iterable[OrderRow], gathered: Gathered
+    ) -> None:
+        """Ask one by one about those of these orders that were not shown yet."""
+        for row in rows:
+            symbol = _symbol(row)
+            if row.order_id is None or symbol is None:
+                continue
+            kind = id_kind(row.exchange or "", symbol, row.type)
+            if gathered.find(row.order_id, kind) is None:
+                gathered.take(await asker.order(symbol, row.order_id, id_kind=kind))
+
+    def _write(self, subject: ClientSubject, told: Told, method: str) -> bool:
+        kind, order_id = told.ids[0]
+        market = subject.market(told.symbol, None)
+        result = {"orders": list(told.orders), "trades": list(told.trades)}
+        mark = hash((subject.exchange, told.ids, repr(result)))
+        if mark in self._written:
             return False
-        recent = self._asked_at.setdefault(exchange, deque())
-        while recent and recent[0] < now - 60:
-            recent.popleft()
-        return len(recent) + requests <= self._settings.ask_per_minute
+        self._written.add(mark)
+        arguments = {"id": order_id, "symbol": market.symbol if market is not None else told.symbol, "id_kind": kind}
+        call = Call(seam=Seam.RECONCILE, target=subject.target, method=method, arguments=arguments)
+        self._recorder.told(
+            RecordKind.RECONCILED, subject.exchange, call, result, market=market, answered_at=self._now()
+        )
+        return True
 
-    def _count(self, exchange: str) -> None:
-        self._asked_at.setdefault(exchange, deque()).append(time.monotonic())
+    async def _record_payments(self, subject: ClientSubject, gathered: Gathered, method: str) -> None:
+        adapter, exchange, account = adapter_for(subject.exchange or ""), subject.exchange or "", self._account
+        told = {one.payment_id: row for row in gathered.payments for one in adapter.payments(row)}
+        ids = [payment_id for payment_id in told if payment_id is not None]
+        if not ids:
+            return
+        known = await self._read(lambda store: store.payments_known(exchange, account, ids))
+        new = [told[payment_id] for payment_id in ids if payment_id not in known]
+        if new:
+            call = Call(seam=Seam.RECONCILE, target=subject.target, method=method)
+            self._recorder.told(
+                RecordKind.RECONCILED, subject.exchange, call, {"funding": new}, answered_at=self._now()
+            )
+
+    # -- requests without an answer
+
+    async def _settle(
+        self, subject: ClientSubject, asker: Asker, mine: Sequence[Incomplete], run: _Run
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        waiting = {one.row.order_key for one in mine if matching.is_unsettled(one)}
+        if not waiting:
+            return (), ()
+        found, left = await self._match(subject, waiting)
+        if left:
+            # what was open is not among the orders that stand now: it may be among those that are over
+            symbols = sorted({symbol for one, _ in left if (symbol := _symbol(one.row)) is not None})
+            since = min(matching.window(one.row)[0] for one, _ in left) - MARGIN
+            asked_at = self._now()
+            over = Gathered(subject)
+            async for heard in asker.history(symbols, since, asked_at + MARGIN):
+                over.take(heard)
+            run.gathered.unasked += over.unasked
+            await self.record(subject, over)
+            more, left = await self._match(subject, {one.row.order_key for one, _ in left})
+            found += more
+            # nothing is absent while part of the exchange's books could not be looked at
+            gone = [] if run.gathered.unasked else [one for one, why in left if self._is_absent(one, why, asked_at)]
+            for one in gone:
+                self._absent(subject, one, asked_at)
+            found += [f"{_words(one.row)}: there is no such order at the exchange" for one in gone]
+            left = [(one, why) for one, why in left if one not in gone]
+        unsettled = [f"{_words(one.row)}: {why}" for one, why in left if one.row.status == OrderStatus.UNKNOWN]
+        return tuple(found), tuple(unsettled)
+
+    async def _match(
+        self, subject: ClientSubject, waiting: set[object]
+    ) -> tuple[list[str], list[tuple[Incomplete, str]]]:
+        unsettled = [
+            one for one in await self.incomplete() if one.row.order_key in waiting and matching.is_unsettled(one)
+        ]
+        if not unsettled:
+            return [], []
+        since = min(matching.window(one.row)[0] for one in unsettled)
+        until = max(matching.window(one.row)[1] for one in unsettled)
+        exchange, account = subject.exchange or "", self._account
+        others = await self._read(lambda store: store.not_sent_by_us(exchange, account, since, until + MARGIN))
+        matched = matching.match(unsettled, others)
+        for found in matched.found:
+            self._found(subject, found)
+        return [
+            f"{_words(f.one.row)}: it is order {f.order.order_id} ({f.by.value})" for f in matched.found
+        ], matched.open
+
+    def _found(self, subject: ClientSubject, found: matching.Found) -> None:
+        symbol = _symbol(found.order) or ""
+        match = Match(
+            intent_id=found.one.intent_id,  # type: ignore[arg-type]  # is_unsettled has seen to it
+            part=found.one.part or "",
+            found_by=found.by,
+            exchange_order_id=found.order.order_id,
+            id_kind=id_kind(subject.exchange or "", symbol, found.order.type),
+            symbol=symbol,
+        )
+        self._recorder.told(RecordKind.MATCHED, subject.exchange, None, match=match)
+
+    def _is_absent(self, one: Incomplete, why: str, asked_at: datetime) -> bool:
+        symbol = _symbol(one.row)
+        return (
+            one.row.status == OrderStatus.UNKNOWN
+            and why == matching.NOT_FOUND
+            and symbol is not None
+            and absence_counts(one.row.exchange or "", symbol, matching.sent_until(one.row), asked_at)
+        )
+
+    def _absent(self, subject: ClientSubject, one: Incomplete, asked_at: datetime) -> None:
+        match = Match(intent_id=one.intent_id, part=one.part or "", found_by=FoundBy.ABSENCE)  # type: ignore[arg-type]
+        reason = (
+            f"no answer came, and the exchange has no such order: asked at {asked_at:%Y-%m-%d %H:%M:%S} UTC by its client "
+            "id where it had one, among what is open and in the history"
+        )
+        self._recorder.told(RecordKind.MATCHED, subject.exchange, None, match=match, reason=reason)
 
 
-def _question(record: Record) -> Question | None:
-    """What to ask about after this outcome; None where it says all there is."""
-    from audit_wrapper.routing import TARGET, mentions
+class _Run:
+    """What one reconciliation of one exchange has asked so far."""
 
-    market = record.market
-    if market is None or market.symbol is None:
-        return None
-    for mention in mentions(record):
-        named = next((a for a in mention.aliases if a.kind in ("order", "algo")), None)
-        if named is None or mention.part == "replaced":
-            continue
-        state = answered(record)
-        done = state is not None and state.order_status in _DONE and state.filled_quantity == 0
-        resting = state is not None and state.order_status is OrderStatus.NEW and mention.part != TARGET
-        if done or resting:
-            continue
-        return Question(named.exchange, market.symbol, named.value, named.kind)
-    return None
+    def __init__(self, subject: ClientSubject, asker: Asker) -> None:
+        self.subject, self.asker = subject, asker
+        self.gathered = Gathered(subject)
+        self.asked = 0
+        self.unanswered: list[str] = []
+        self._open_was_heard = False
+
+    @staticmethod
+    def symbols(rows: Iterable[Incomplete]) -> set[str]:
+        return {symbol for one in rows if (symbol := _symbol(one.row)) is not None}
+
+    async def ask_what_is_open(self, mine: Sequence[Incomplete]) -> None:
+        heard = await self.asker.open_orders(sorted(self.symbols(mine)))
+        self._open_was_heard = heard.is_complete
+        self.gathered.take(heard)
+
+    async def ask_about(self, one: Incomplete) -> None:
+        """Ask about one order, if what is open does not tell enough of it."""
+        row, symbol = one.row, _symbol(one.row)
+        if symbol is None or (
+            row.order_id is None and (row.client_order_id is None or row.status != OrderStatus.UNKNOWN)
+        ):
+            return
+        kind = id_kind(row.exchange or "", symbol, row.type)
+        if row.order_id is not None and self._stands(row, kind):
+            return
+        self.asked += 1
+        heard = await self.asker.order(symbol, row.order_id, id_kind=kind, client_order_id=row.client_order_id)
+        self.gathered.take(heard)
+        if row.order_id is not None and not heard.orders and heard.is_complete:
+            self.unanswered.append(f"{_words(row)}: the exchange does not know it (yet)")
+
+    def _stands(self, row: OrderRow, kind: str) -> bool:
+        """Whether it is among the open orders, with nothing executed that the trail does not have."""
+        seen = self.gathered.find(row.order_id or "", kind)
+        if seen is None or seen.state.order_status not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED):
+            return False
+        filled = seen.state.filled_quantity
+        return not filled or (filled == row.filled and row.fee_status != "pending")
 
 
-def _is_complete(adapter: Any, order: Mapping[str, Any], trades: list[Mapping[str, Any]]) -> bool:
-    """Whether asking again can tell nothing more about what was executed up to now."""
-    state = adapter.order_state(order)
-    executed = total([fill.quantity for fill in map(adapter.fill, trades) if fill.quantity is not None])
-    if adapter.child_order_id(order) is not None:  # a conditional order that fired: its child's fills tell
-        return state.quantity is not None and executed >= state.quantity
-    if state.filled_quantity:
-        return executed >= state.filled_quantity and state.order_status is not OrderStatus.PARTIALLY_FILLED
-    return state.order_status is not None
+def _symbol(row: OrderRow) -> str | None:
+    return row.unified_symbol or row.symbol
 
 
-async def _result(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
+def _words(row: OrderRow) -> str:
+    named = row.order_id or (f"client id {row.client_order_id}" if row.client_order_id else "without id")
+    return f"{row.exchange} {_symbol(row)} {row.type or 'order'} {named}"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,7 +35,6 @@ from audit_wrapper.records import (
     Action,
     Call,
     Failure,
-    Market,
     PositionLink,
     Record,
     RecordKind,
@@ -86,6 +84,7 @@ class Recorder:
         self.active = True  # False once the trail is closed: proxies that the bot still holds look away
         self.under_way = 0  # frames that are open now; nothing is asked of an exchange while there are any
         self.after_call: Callable[[Record, Subject], None] | None = None
+        self.client_used: Callable[[], None] | None = None  # told of every request of a client, reads too
 
     @property
     def recorded(self) -> int:
@@ -145,6 +144,8 @@ class Recorder:
             if not self.active or scopes.is_suppressed():
                 return None
             parent = self._frame.get()
+            if self.client_used is not None:
+                self.client_used()
             is_write, action = _asks(subject.exchange or "", api, method, path)
             if not is_write:
                 return self._reading(subject, parent)
@@ -326,25 +327,23 @@ class Recorder:
             called_at=now(),
         )
 
-    # -- reconciliation
+    # -- what the exchange tells beside the bot's calls
 
-    def reconciled(
-        self, exchange: str | None, call: Call, market: Market | None, result: Any, called_at: datetime
+    def told(
+        self, kind: RecordKind, exchange: str | None, call: Call | None, result: Any = None, **fields: Any
     ) -> None:
-        """What the exchange said when it was asked about one order."""
+        """What the exchange said, asked or unasked, or what follows from it. fields: others of the record."""
         self._outbox.put(
             Record(
                 version=codec.VERSION,
                 record_id=uuid7(),
-                kind=RecordKind.RECONCILED,
+                kind=kind,
                 action=Action.ASK,
                 exchange=exchange,
                 account=self._account,
                 call=call,
-                market=market,
-                result=snapshot(result),
-                called_at=called_at,
-                answered_at=now(),
+                result=snapshot(result) if result is not None else None,
+                **{"called_at": now(), **fields},
             )
         )
 

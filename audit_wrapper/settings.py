@@ -36,7 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     close_timeout_s: how long `close()` goes on delivering before it says what is left.
     ask_exchange: after an answer that leaves something open (an id without a fill, a fill without a fee), ask the
         exchange through the bot's own client, off the order path. "off": only when `reconcile()` is called.
-    ask_after_s: how long after such an answer. ask_per_minute: how many requests a minute per exchange at the most.
+    ask_after_s: how long after such an answer. ask_every_s: how often it is asked about open stops and whatever else is
+        not complete. ask_per_minute: how many requests a minute per exchange at the most, for all that asks.
     durability: "process": a record survives the death of the process. "power": it survives the loss of power too; a
         request then waits until the disk itself has its intent.
     entries_without_journal: while the journal cannot be written, "allow" entries (records wait in memory), or "refuse"
@@ -58,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     close_timeout_s: _Seconds = 5.0
     ask_exchange: Literal["auto", "off"] = "auto"
     ask_after_s: _Seconds = 1.0
+    ask_every_s: _Seconds = 60.0
     ask_per_minute: Annotated[int, msgspec.Meta(ge=1, le=6_000)] = 20
     durability: Literal["process", "power"] = "process"
     entries_without_journal: Literal["allow", "refuse"] = "allow"

@@ -12,7 +12,8 @@ async def test_entry_is_recorded(mocker):
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 from uuid import UUID
 
 from audit_wrapper import codec
@@ -20,11 +21,13 @@ from audit_wrapper.database import Database
 from audit_wrapper.delivery import Store
 from audit_wrapper.journal import MemoryJournal
 from audit_wrapper.records import Record
-from audit_wrapper.rows import FillRow, OrderRow, TradeRow
+from audit_wrapper.rows import FillRow, FundingRow, OrderRow, TradeRow
 from audit_wrapper.settings import Settings
 from audit_wrapper.status import FlushReport
 from audit_wrapper.store.memory import MemoryStore
 from audit_wrapper.trail import AuditTrail
+
+_T = TypeVar("_T")
 
 __all__ = ["MemoryTrail", "memory_trail"]
 
@@ -83,11 +86,21 @@ class MemoryTrail(AuditTrail):
         self._catch_up()
         return FlushReport(complete=True)
 
+    async def _read(self, work: Callable[[Store], Awaitable[_T]]) -> _T:
+        self._catch_up()
+        return await work(self._memory)
+
+    @property
+    def funding(self) -> list[FundingRow]:
+        """What audit.funding would hold."""
+        self._catch_up()
+        return self._memory.funding
+
     def close(self) -> FlushReport:
         """Take everything off again; the tables stay readable."""
         if self._closed is None:
             self._catch_up()
-            self._inquirer.close()
+            self._inquiry.close()
             self._recorder.active = False
             self._wrapping.undo_all()
             self._closed = FlushReport(complete=True)
@@ -106,4 +119,4 @@ class MemoryTrail(AuditTrail):
 def memory_trail(**settings: Any) -> MemoryTrail:
     """A trail in memory, for `with` and `async with`. Settings as of `AuditTrail.open`; nothing is asked of exchanges
     unless `ask_exchange="auto"` says so."""
-    return MemoryTrail(Settings.load({"ask_exchange": "off", **settings}, environ={}))
+    return MemoryTrail(Settings.load({"ask_exchange": "off", "ask_per_minute": 6_000, **settings}, environ={}))

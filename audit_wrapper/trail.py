@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import concurrent.futures
 import inspect
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from audit_wrapper import calls, embedded
+from audit_wrapper.backfill import BackfillProgress, BackfillReport
 from audit_wrapper.clients import ClientSubject
+from audit_wrapper.completeness import Completeness
 from audit_wrapper.database import Database
+from audit_wrapper.delivery import Store
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
-from audit_wrapper.exchanges import asking
 from audit_wrapper.failures import Failures
 from audit_wrapper.frames import Frame, opening_side
+from audit_wrapper.inquiry import Inquiry
 from audit_wrapper.journal import Journal, What
 from audit_wrapper.observe import observed
-from audit_wrapper.pipeline import Pipeline, finished, open_journal
+from audit_wrapper.pipeline import Pipeline, in_thread, open_journal
 from audit_wrapper.proxies import HostSubject
-from audit_wrapper.reconcile import Inquirer, Question, ReconcileReport
+from audit_wrapper.reconcile import ReconcileReport
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Action, PositionLink, Purpose, Seam
 from audit_wrapper.scopes import PositionScope
@@ -183,25 +185,65 @@ class AuditTrail:
         """Wait until all that is recorded by now is in the store, `timeout_s` at the most. Says what is not."""
         return await self._pipeline.flush(timeout_s)
 
-    async def reconcile(self, timeout_s: float = 30.0) -> ReconcileReport:
-        """Ask the exchanges, through the bot's own clients, about every order that is not complete in the store.
+    # -- the exchange's side
 
-        Runs on the caller's loop. Orders whose client is not wrapped are reported as unanswered. Raises StoreUnavailable
-        when the database, which knows what is open, has not got all records within `timeout_s`.
+    async def reconcile(
+        self, since: datetime | None = None, until: datetime | None = None, *, timeout_s: float = 30.0
+    ) -> ReconcileReport:
+        """Ask the exchanges about every order that is not complete in the store, and write down what they say.
+
+        since, until: also about everything that happened in that range, with a time zone; until None: up to now. So come
+        in orders that others sent, and funding. It asks through the bot's own clients on the caller's loop, at the pace of
+        `ask_per_minute` and never beside an order call, so it may take its time. What the store knows already is not
+        written again. Raises StoreUnavailable when the store, which knows what is open, has not got all records within
+        `timeout_s`; SettingsError for a range that cannot be.
         """
         self._check_open()
-        flushed = await self.flush(timeout_s)
-        if not flushed:
-            raise StoreUnavailable(f"{flushed.undelivered} records are not in the database yet: {flushed.problem}")
-        store = await asyncio.to_thread(self._pipeline.database.store)  # may have to start the embedded server
-        await store.open()
-        try:
-            rows = [one.row for one in await store.incomplete(self._settings.account, datetime.now(UTC))]
-        finally:
-            await store.close()
-        report = await self._inquirer.ask_all(_questions(rows))
-        await self.flush()
+        report = await self._inquiry.reconcile(since, until)
+        await self.flush(timeout_s)
         return report
+
+    def observe(self, exchange: str, message: Any) -> bool:
+        """Take in what the exchange said by itself; it counts as if it had been asked.
+
+        message: what ccxt.pro's `watch_orders` or `watch_my_trades` returned, or a raw message of the user stream (Binance:
+        ORDER_TRADE_UPDATE, ALGO_UPDATE, executionReport; Bybit: order, execution), as a dict, as text, or a list of these;
+        any number of times, in any order. exchange: its name, as the wrapped manager or client has it. Returns at once;
+        False if part of it could not be read: it is kept, counted in `status().failures` and logged.
+        """
+        self._check_open()
+        return self._inquiry.observe(exchange, message)
+
+    async def completeness(
+        self, since: datetime, until: datetime | None = None, *, exchange: str | None = None
+    ) -> Completeness:
+        """Hold the trail against the exchange's own books: orders and fills of [since, until), with a time zone.
+
+        exchange: its name; None if only one is wrapped. `str()` of the statement is a table, `as_json()` for programs.
+        Nothing is written. Asks at the pace of `ask_per_minute`. Raises NotWrapped, SettingsError, StoreUnavailable.
+        """
+        self._check_open()
+        return await self._inquiry.completeness(exchange, since, until)
+
+    async def backfill(
+        self,
+        since: datetime,
+        until: datetime | None = None,
+        *,
+        exchange: str | None = None,
+        symbols: Iterable[str] = (),
+        progress: Callable[[BackfillProgress], None] | None = None,
+    ) -> BackfillReport:
+        """Fill the tables from the exchange's history: for a bot that ran without a trail.
+
+        Orders, fills and funding of [since, until), as far back as the exchange tells, marked as backfilled; linked to a
+        position of the bot where its table names the order. symbols (unified): beside those that the exchange names
+        itself; Binance names none that was last traded more than three months ago. progress is called after every week.
+        May be broken off and called again: it goes on where it was, and what is there is not written twice. Asks at the
+        pace of `ask_per_minute`. Raises NotWrapped, SettingsError, StoreUnavailable.
+        """
+        self._check_open()
+        return await self._inquiry.backfill(exchange, since, until, symbols, progress)
 
     def status(self) -> Status:
         """How it is doing. Cheap; touches neither disk nor network."""
@@ -237,19 +279,7 @@ class AuditTrail:
         """`close()` without holding up the event loop."""
         if self._closed is not None:
             return self._closed
-        report: concurrent.futures.Future[FlushReport] = concurrent.futures.Future()
-
-        def close() -> None:
-            report.set_running_or_notify_cancel()
-            try:
-                report.set_result(self.close())
-            except BaseException as problem:
-                report.set_exception(problem)
-
-        # not on the loop's own pool: that may be busy with the bot's work, or shut down already
-        threading.Thread(target=close, name="audit_wrapper-close", daemon=True).start()
-        await finished(report, None)
-        return report.result()
+        return await in_thread("close", self.close)
 
     def __enter__(self) -> Self:
         return self
@@ -283,7 +313,7 @@ class AuditTrail:
 
     def _shut(self, timeout_s: float, *, at_exit: bool) -> FlushReport:
         try:
-            self._inquirer.close()
+            self._inquiry.close()
             recorded = self._recorder.recorded
             # a bot that trades on while it exits is not kept alive for it: the next run delivers
             self._pipeline.stop(timeout_s, unless=lambda: at_exit and self._recorder.recorded != recorded)
@@ -301,18 +331,39 @@ class AuditTrail:
         return self._closed
 
     def _start_asking(self) -> None:
-        self._inquirer = Inquirer(self._recorder, self._settings, self._failures, self._client_for)
-        if self._settings.ask_exchange == "auto":
-            self._recorder.after_call = self._inquirer.after_call
+        self._inquiry = Inquiry(self._recorder, self._settings, self._failures, self._clients, self._read)
+
+    def _clients(self) -> dict[str, ClientSubject]:
+        found: dict[str, ClientSubject] = {}
+        for client in self._wrapping.clients():
+            if client.subject.exchange is not None:
+                found.setdefault(client.subject.exchange, client.subject)
+        return found
+
+    async def _read(self, work: Callable[[Store], Awaitable[_T]]) -> _T:
+        """Do this with the store, once everything recorded by now is in it; on a thread, so that no loop of the bot waits."""
+        flushed = await self.flush()
+        if not flushed:
+            raise StoreUnavailable(f"{flushed.undelivered} records are not in the database yet: {flushed.problem}")
+
+        async def read() -> _T:
+            store = self._pipeline.database.store()  # may have to start the embedded server
+            await store.open()
+            try:
+                return await work(store)
+            finally:
+                await store.close()
+
+        return await in_thread("read", lambda: asyncio.run(read()))
 
     def _after_fork(self) -> None:
         """In the forked child: from here on a trail of its own, which begins with its first record.
 
         What was the parent's is neither used nor closed nor collected: what the system knows of it is shared.
         """
-        _parents.append((self._pipeline, self._inquirer))
+        _parents.append((self._pipeline, self._inquiry))
         self._pipeline.disown()
-        self._inquirer.closed = True
+        self._inquiry.inquirer.closed = True
         self._failures.reset()
         self._pipeline = Pipeline.in_child(self._settings, self._recorder, self._failures, self._begin_in_child)
         self._closing = threading.RLock()
@@ -327,9 +378,6 @@ class AuditTrail:
         except Exception as problem:  # inside a trade; the next run delivers
             self._failures.note("delivering in a forked process", problem)
 
-    def _client_for(self, exchange: str) -> ClientSubject | None:
-        return next((c.subject for c in self._wrapping.clients() if c.subject.exchange == exchange), None)
-
     def _check_open(self) -> None:
         if self._closed is not None:
             raise TrailClosed("this audit trail is closed; open a new one with AuditTrail.open(...)")
@@ -343,19 +391,6 @@ class _AuditedHooks:
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
         return self._recorder.begin(Seam.MANAGER, self._row, self._subject, args, kwargs)
-
-
-def _questions(rows: Iterable[Any]) -> list[Question]:
-    return [
-        Question(
-            row["exchange"],
-            symbol,
-            row["order_id"],
-            asking.id_kind(row["exchange"], symbol, row["type"]),
-        )
-        for row in rows
-        if row["order_id"] is not None and (symbol := row["unified_symbol"] or row["symbol"]) is not None
-    ]
 
 
 _open_trails: set[AuditTrail] = set()  # not weak: what was wrapped goes on recording when the trail itself is dropped

@@ -59,7 +59,7 @@ class MemoryStore:
         """How many entries were set aside."""
         return len(self.quarantined)
 
-    async def relink(self) -> int:
+    async def relink(self, since: datetime | None = None) -> int:
         """There is no positions table here."""
         return 0
 
@@ -163,6 +163,11 @@ class MemoryStore:
     async def covered(self, exchange: str, account: str) -> list[Record]:
         """As of PostgresStore."""
         return [record for record in self._covered if (record.exchange, record.account) == (exchange, account)]
+
+    async def payments_known(self, exchange: str, account: str, ids: Sequence[str]) -> set[str]:
+        """As of PostgresStore."""
+        known = {(row.exchange, row.account, row.payment_id) for row in self._funding.values()}
+        return {one for one in ids if (exchange, account, one) in known}
 
     def _with_fills(self, rows: Iterable[OrderRow]) -> Books:
         orders = tuple(rows)

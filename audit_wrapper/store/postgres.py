@@ -291,6 +291,12 @@ class PostgresStore:
         async with self._connections.use("read what a backfill has read") as con:
             return await books.covered(con, self._sql, exchange, account)
 
+    async def payments_known(self, exchange: str, account: str, ids: Sequence[str]) -> set[str]:
+        """Those of these funding payments that are here."""
+        async with self._connections.use("read funding payments") as con:
+            rows = await con.fetch(self._sql["payments_known"], exchange, account, list(ids))
+        return {row["payment_id"] for row in rows}
+
     async def order_history(self, order: str | UUID) -> list[HistoryEvent]:
         """Every record of an order, in order. `order`: its exchange order id (of every order that has it), or its key."""
         async with self._connections.use("read the history of an order") as con:

@@ -53,6 +53,9 @@ SELECT * FROM audit.fills WHERE order_key = ANY($1) ORDER BY order_key, exchange
 -- Of these orders, those whose id is that of a conditional order of Binance.
 SELECT DISTINCT order_key FROM audit.order_aliases WHERE order_key = ANY($1) AND kind = 'algo';
 
+-- name: payments_known
+SELECT DISTINCT payment_id FROM audit.funding WHERE exchange = $1 AND account = $2 AND payment_id = ANY($3);
+
 -- name: covered
 SELECT body::text AS body FROM audit.events WHERE kind = 'covered' AND exchange = $1 AND account = $2 ORDER BY stored_no;
 

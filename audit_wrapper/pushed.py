@@ -1,0 +1,61 @@
+"""What the exchange says by itself, handed in by the bot: messages of its user stream, ccxt.pro's orders and trades."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from audit_wrapper.clients import ClientSubject
+from audit_wrapper.exchanges import adapter_for
+from audit_wrapper.failures import Failures
+from audit_wrapper.recorder import Recorder
+from audit_wrapper.records import Call, RecordKind, Seam
+from audit_wrapper.snapshot import snapshot
+
+_REMEMBERED = 10_000
+
+
+class Pushed:
+    """Records messages, each once for as long as it is remembered."""
+
+    def __init__(self, recorder: Recorder, failures: Failures) -> None:
+        self._recorder = recorder
+        self._failures = failures
+        self._seen: dict[int, None] = {}
+
+    def take(self, exchange: str, message: Any, subject: ClientSubject | None) -> bool:
+        """Record what it tells of orders and payments. False: part of it could not be read, which is counted."""
+        understood = True
+        adapter = adapter_for(exchange)
+        for part in _parts(message):
+            if not adapter.understands(part):
+                understood = False
+                self._failures.note("reading what the exchange pushed", f"{exchange}: {_shape(part)} is not known here")
+            seen = adapter.sightings(part)
+            if not seen and not adapter.payments(part) and adapter.understands(part):
+                continue  # a message that speaks of no order
+            mark = hash((exchange, bytes(snapshot(part))))
+            if mark in self._seen:
+                continue
+            self._seen[mark] = None
+            if len(self._seen) > _REMEMBERED:
+                del self._seen[next(iter(self._seen))]
+            symbols = {sighting.state.symbol for sighting in seen}
+            market = subject.market(next(iter(symbols)), None) if subject is not None and len(symbols) == 1 else None
+            call = Call(seam=Seam.USER, target=exchange, method="observe")
+            self._recorder.told(RecordKind.OBSERVED, exchange, call, part, market=market)
+        return understood
+
+
+def _parts(message: Any) -> Iterator[Any]:
+    if isinstance(message, list | tuple):
+        for part in message:
+            yield from _parts(part)
+    else:
+        yield message
+
+
+def _shape(part: Any) -> str:
+    if isinstance(part, Mapping):
+        return f"a message with {', '.join(map(str, list(part)[:8]))}"
+    return f"a {type(part).__name__}"
