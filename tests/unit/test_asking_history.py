@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_wrapper.asking import Asker, Heard, Pace, facts, paging
+from audit_wrapper.asking.families import Listing, Source
 
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -239,6 +240,14 @@ async def test_windows_overlap_and_a_row_that_changed_comes_again() -> None:
     assert [r["info"]["state"] for one in heard for r in one.orders] == [1, "same", 2]
 
 
+async def test_a_row_that_only_got_another_cursor_did_not_change() -> None:
+    class Cursors(Binance):
+        async def fetch_my_trades(self, symbol: str, since: Any, limit: int, params: dict[str, Any]) -> Any:
+            return [row(1, params["startTime"] + 1000, nextPageCursor=str(params["startTime"]))]
+
+    assert len(ids(await read(Cursors(), 10), "trades")) == 1
+
+
 async def test_what_the_exchange_has_forgotten_is_said_and_not_asked() -> None:
     client = Binance()
     heard = await read(client, 300)
@@ -433,6 +442,22 @@ async def test_another_exchange_by_what_its_client_has() -> None:
     assert "cannot fetch_canceled_orders" in said
     assert "cannot fetch_funding_history" in said
     assert "is not known" in heard[0].unasked[0]
+
+
+async def test_another_exchange_that_knows_no_ranges() -> None:
+    client = AsyncMock(spec=["fetch_orders"])
+    client.fetch_orders.return_value = rows_at([NOW_MS - 5])
+    heard = await read(client, 2, (BTC,), "kraken")
+    assert len(ids(heard, "orders")) == 1
+    assert any("with other times only" in sentence for sentence in heard[1].unasked)
+
+
+def test_lists_asked_together_go_by_the_shortest_window() -> None:
+    async def fetch(*_: Any) -> None: ...
+
+    reaches = [facts.Reach(timedelta(days=days), None, None) for days in (7, 1)]
+    sources = tuple(Source("orders", "orders", reach, fetch) for reach in reaches)
+    assert Listing((BTC,), ("orders",), None, sources).window == timedelta(days=1)
 
 
 @pytest.mark.parametrize("exchange", ["binance", "kraken"])

@@ -282,7 +282,7 @@ class Bybit:
 
 async def test_bybit_all_pages_of_executions_with_the_unified_symbol() -> None:
     executions = [bybit_execution(f"e{number}", "7") for number in range(250)]
-    client = Bybit([bybit_order("7", "0.25")], [], executions)
+    client = Bybit([bybit_order("7", "0.25")], [], [*executions, bybit_execution("f", "7", "Funding")])
     heard = await asker(client, "bybit").order(BTC, "7")
     assert [row["info"] for row in heard.trades] == executions
     assert {row["symbol"] for row in heard.trades} == {BTC}
