@@ -88,7 +88,7 @@ class Backfill:
                     gathered.take(heard)
                 recorded += await self._reconciler.record(subject, gathered, BACKFILL)
                 problems += [why for why in gathered.unasked if why not in problems]
-                if not gathered.unasked and last + _NOT_YET < now:
+                if not gathered.again and last + _NOT_YET < now:
                     self._cover(subject, left, first, last)
             if progress is not None:
                 progress(
@@ -124,7 +124,7 @@ _ALL = "*"  # every symbol, at an exchange that lists them together
 
 
 def _covered(records: Iterable[Record]) -> set[tuple[str, datetime, datetime]]:
-    found = set()
+    found: set[tuple[str, datetime, datetime]] = set()
     for record in records:
         given = record.call.arguments if record.call is not None else {}
         first, last = datetime.fromisoformat(given["since"]), datetime.fromisoformat(given["until"])

@@ -41,6 +41,7 @@ class Gathered:
         self._child_of: dict[tuple[_Key, str], tuple[_Key, str]] = {}
         self.payments: list[_Row] = []
         self.unasked: list[str] = []
+        self.again = False  # part of it failed, or got no turn: asking again may tell more
 
     def take(self, heard: Heard) -> None:
         """Sort in what was heard."""
@@ -49,6 +50,7 @@ class Gathered:
         for row in heard.trades:
             self._take(row, is_order=False)
         self.payments += heard.funding
+        self.again = self.again or heard.again
         self.unasked += [why for why in heard.unasked if why not in self.unasked]
 
     @property

@@ -7,6 +7,7 @@ request asked for the like. What is not certain stays open, and a sentence says 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -126,7 +127,7 @@ def _groups(left: Sequence[Incomplete], free: Sequence[OrderRow]) -> Iterator[tu
 
 def _one_after_the_other(asked: Sequence[Incomplete]) -> bool:
     """Whether none of these requests was under way beside another: then the exchange made their orders in their order."""
-    return all(sent_until(one.row) <= after.row.created_at for one, after in zip(asked, asked[1:], strict=False)) or (
+    return all(sent_until(one.row) <= after.row.created_at for one, after in itertools.pairwise(asked)) or (
         len({one.row.type for one in asked} & _ATTACHED_TYPES) == 1
         and len({one.row.created_at for one in asked}) == len(asked)
     )

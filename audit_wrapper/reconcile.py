@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -194,7 +195,11 @@ class Reconciler:
             more, left = await self._match(subject, {one.row.order_key for one, _ in left})
             found += more
             # nothing is absent while part of the exchange's books could not be looked at
-            gone = [] if run.gathered.unasked else [one for one, why in left if self._is_absent(one, why, asked_at)]
+            gone = (
+                []
+                if run.gathered.again or over.again
+                else [one for one, why in left if self._is_absent(one, why, asked_at)]
+            )
             for one in gone:
                 self._absent(subject, one, asked_at)
             found += [f"{_words(one.row)}: there is no such order at the exchange" for one in gone]
@@ -203,7 +208,7 @@ class Reconciler:
         return tuple(found), tuple(unsettled)
 
     async def _match(
-        self, subject: ClientSubject, waiting: set[object]
+        self, subject: ClientSubject, waiting: set[UUID]
     ) -> tuple[list[str], list[tuple[Incomplete, str]]]:
         unsettled = [
             one for one in await self.incomplete() if one.row.order_key in waiting and matching.is_unsettled(one)

@@ -64,9 +64,9 @@ class Linker:
         took = time.monotonic() - began
         self._not_before = began + _SHARE * took if took > _SLOW_S else 0.0
 
-    async def relink(self) -> int:
-        """Link every order of the last days that has no position yet. Returns how many were linked."""
-        return await self._link(_WHEN_ASKED, None)
+    async def relink(self, since: datetime | None = None) -> int:
+        """Link every order since then (None: of the last two days) that has no position yet. Returns how many were linked."""
+        return await self._link(_WHEN_ASKED if since is None else datetime.now(UTC) - since, None)
 
     async def _link(self, back: timedelta, groups: Iterable[Group] | None) -> int:
         if self._positions_table is None:

@@ -213,12 +213,12 @@ class PostgresStore:
         await con.execute(self._sql["resolve_quarantine"], entry.stream, entry.seq)
         return touched
 
-    async def relink(self) -> int:
-        """Look in the bot's positions table for the position of every recent order that has none yet.
+    async def relink(self, since: datetime | None = None) -> int:
+        """Look in the bot's positions table for the position of every order since then (None: two days) that has none yet.
 
         Runs after each batch; call it again when the bot has written its row later. Returns how many were linked.
         """
-        return await self._linker.relink()
+        return await self._linker.relink(since)
 
     async def rebuild(self) -> int:
         """Make orders, trades and fills anew from audit.events. Returns the number of orders.

@@ -46,6 +46,8 @@ WITH unlinked AS MATERIALIZED (
     SELECT o.id, o.exchange, o.created_at, o.symbol, o.unified_symbol, o.exchange_symbol
     FROM "monitoring"."orders" o
     WHERE o.order_key IS NOT NULL AND o.position_id IS NULL
+      -- of an order that others sent nobody knows whose it is
+      AND coalesce(o.origin, 'bot') = 'bot'
       AND (o.created_at > $3 OR o.order_key = ANY($4))
       AND (coalesce(o.exchange, ''), o.account) IN (SELECT * FROM unnest($1::text[], $2::text[]))
     ORDER BY o.created_at DESC LIMIT $5
