@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from audit_wrapper import codec, routing
 from audit_wrapper.asking import Asker, Heard, Pace
 from audit_wrapper.clients import ClientSubject
+from audit_wrapper.errors import StoreUnavailable
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.numbers import total
 from audit_wrapper.failures import Failures
@@ -97,7 +98,7 @@ class Inquirer:
 
     def client_used(self) -> None:
         """A client was used on the loop that runs now: what was left open before this run is asked about on it."""
-        if self._loop is None and not self.closed:
+        if (self._loop is None or self._loop.is_closed()) and not self.closed:
             try:
                 self._loop = asyncio.get_running_loop()
             except RuntimeError:
@@ -159,7 +160,9 @@ class Inquirer:
                 await asyncio.sleep(self._settings.ask_after_s)
                 again.clear()
                 await self._sweep()
-            except Exception as problem:  # the database is away, say; the next sweep may reach it
+            except StoreUnavailable:
+                pass  # delivery says so; the next sweep may reach it
+            except Exception as problem:
                 self._failures.note("asking the exchange", problem)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(again.wait(), self._settings.ask_every_s)

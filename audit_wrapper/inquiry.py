@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +14,7 @@ from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.failures import Failures
 from audit_wrapper.gathering import Gathered
 from audit_wrapper.inquirer import Inquirer
+from audit_wrapper.pipeline import in_thread
 from audit_wrapper.pushed import Pushed
 from audit_wrapper.reconcile import MARGIN, Reads, Reconciler, ReconcileReport
 from audit_wrapper.recorder import Recorder
@@ -48,13 +48,17 @@ class Inquiry:
         """See AuditTrail."""
         return self._pushed.take(exchange, message, self._clients().get(exchange))
 
-    async def reconcile(self, since: datetime | None, until: datetime | None) -> ReconcileReport:
+    async def reconcile(
+        self, since: datetime | None, until: datetime | None, *, sparing: bool = False
+    ) -> ReconcileReport:
         """See AuditTrail."""
         span = _span(since, until) if since is not None or until is not None else None
         clients, incomplete = self._clients(), await self._reconciler.incomplete()
         report = ReconcileReport()
         for subject in clients.values():
-            report += await self._reconciler.run(subject, self.inquirer.asker(subject), incomplete, span)
+            report += await self._reconciler.run(
+                subject, self.inquirer.asker(subject), incomplete, span, sparing=sparing
+            )
         away = sorted({one.row.exchange or "?" for one in incomplete} - clients.keys())
         waiting = {name: sum(one.row.exchange == name for one in incomplete) for name in away}
         return report + ReconcileReport(
@@ -93,18 +97,20 @@ class Inquiry:
             for row in gathered.payments
             for paid in adapter.payments(row)
         ]
-        return await asyncio.to_thread(
-            compare,
-            name,
-            account,
-            first,
-            last,
-            gathered.sightings,
-            whole.orders,
-            whole.fills,
-            payments=payments,
-            unasked=[*unasked, *gathered.unasked],
-            algo_keys=whole.algo_keys,
+        return await in_thread(
+            "compare",
+            lambda: compare(
+                name,
+                account,
+                first,
+                last,
+                gathered.sightings,
+                whole.orders,
+                whole.fills,
+                payments=payments,
+                unasked=[*unasked, *gathered.unasked],
+                algo_keys=whole.algo_keys,
+            ),
         )
 
     async def backfill(
@@ -125,7 +131,7 @@ class Inquiry:
         self.inquirer.close()
 
     async def _sweep(self) -> ReconcileReport:
-        return await self.reconcile(None, None)
+        return await self.reconcile(None, None, sparing=True)
 
     def _client(self, exchange: str | None) -> ClientSubject:
         clients = self._clients()

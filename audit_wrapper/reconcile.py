@@ -20,6 +20,7 @@ from audit_wrapper.completeness import compare
 from audit_wrapper.delivery import Store
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.gathering import Gathered, Told
+from audit_wrapper.pipeline import in_thread
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Call, FoundBy, Match, OrderStatus, RecordKind, Seam
 from audit_wrapper.rows import Incomplete, OrderRow
@@ -29,6 +30,8 @@ _T = TypeVar("_T")
 RECONCILE = "reconcile"
 LOOK_BACK = timedelta(days=7)  # stops that are over and never had an id are looked for that long
 MARGIN = timedelta(minutes=1)  # histories are asked for a little more than is needed: clocks differ
+_REMEMBERED = 100_000
+_LEAST_WAIT, _LONGEST_WAIT = timedelta(seconds=2), timedelta(hours=6)
 _EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
@@ -72,7 +75,8 @@ class Reconciler:
         self._account = account
         self._read = read
         self._now = now
-        self._written: set[int] = set()  # evidence that was recorded already and changed no row
+        self._written: set[int] = set()  # evidence that was recorded already, in case that it changed no row
+        self._not_before: dict[UUID, datetime] = {}  # orders that were asked for in vain: not again before
 
     async def incomplete(self) -> list[Incomplete]:
         """All orders of the account that the exchanges should be asked about."""
@@ -85,9 +89,17 @@ class Reconciler:
         asker: Asker,
         incomplete: Iterable[Incomplete],
         span: tuple[datetime, datetime] | None = None,
+        *,
+        sparing: bool = False,
     ) -> ReconcileReport:
-        """Ask one exchange about these orders, and about all that happened in `span`."""
+        """Ask one exchange about these orders, and about all that happened in `span`.
+
+        sparing: what was asked for in vain is left out for a while, the longer the older it is.
+        """
         mine = [one for one in incomplete if one.row.exchange == subject.exchange]
+        if sparing:
+            now = self._now()
+            mine = [one for one in mine if self._not_before.get(one.row.order_key, now) <= now]
         run = _Run(subject, asker)
         if mine:
             await run.ask_what_is_open(mine)
@@ -100,6 +112,8 @@ class Reconciler:
                 run.gathered.take(heard)
         recorded = await self.record(subject, run.gathered)
         found, unsettled = await self._settle(subject, asker, mine, run) if mine else ((), ())
+        for row in run.not_known:
+            self._spare(row)
         return ReconcileReport(
             asked=run.asked,
             answered=run.asked - len(run.unanswered),
@@ -118,8 +132,11 @@ class Reconciler:
         if orders:
             ids = {value for told in orders for _, value in told.ids}
             books = await self._read(lambda store: store.orders_of(exchange, account, ids))
-            said = compare(
-                exchange, account, *_EVER, gathered.sightings, books.orders, books.fills, algo_keys=books.algo_keys
+            said = await in_thread(
+                "compare",
+                lambda: compare(
+                    exchange, account, *_EVER, gathered.sightings, books.orders, books.fills, algo_keys=books.algo_keys
+                ),
             )
             news = {finding.order_id for finding in (*said.missing, *said.different)}
             orders = [told for told in orders if any(value in news for _, value in told.ids)]
@@ -151,6 +168,8 @@ class Reconciler:
         mark = hash((subject.exchange, told.ids, repr(result)))
         if mark in self._written:
             return False
+        if len(self._written) >= _REMEMBERED:
+            self._written.clear()
         self._written.add(mark)
         arguments = {"id": order_id, "symbol": market.symbol if market is not None else told.symbol, "id_kind": kind}
         call = Call(seam=Seam.RECONCILE, target=subject.target, method=method, arguments=arguments)
@@ -204,8 +223,14 @@ class Reconciler:
                 self._absent(subject, one, asked_at)
             found += [f"{_words(one.row)}: there is no such order at the exchange" for one in gone]
             left = [(one, why) for one, why in left if one not in gone]
+            for one, _ in left:
+                self._spare(one.row)
         unsettled = [f"{_words(one.row)}: {why}" for one, why in left if one.row.status == OrderStatus.UNKNOWN]
         return tuple(found), tuple(unsettled)
+
+    def _spare(self, row: OrderRow) -> None:
+        now = self._now()
+        self._not_before[row.order_key] = now + min(max(now - row.created_at, _LEAST_WAIT), _LONGEST_WAIT)
 
     async def _match(
         self, subject: ClientSubject, waiting: set[UUID]
@@ -264,6 +289,7 @@ class _Run:
         self.gathered = Gathered(subject)
         self.asked = 0
         self.unanswered: list[str] = []
+        self.not_known: list[OrderRow] = []
         self._open_was_heard = False
 
     @staticmethod
@@ -290,6 +316,7 @@ class _Run:
         self.gathered.take(heard)
         if row.order_id is not None and not heard.orders and heard.is_complete:
             self.unanswered.append(f"{_words(row)}: the exchange does not know it (yet)")
+            self.not_known.append(row)
 
     def _stands(self, row: OrderRow, kind: str) -> bool:
         """Whether it is among the open orders, with nothing executed that the trail does not have."""

@@ -196,7 +196,9 @@ async def audited(
     real = async_client(sim, **(client or {}))
     async with asyncpg.create_pool(dsn, min_size=1, max_size=2) as pool:
         connection = await asyncpg.connect(dsn)
-        trail = AuditTrail.open(dsn, journal=journal, **{"ask_exchange": "off", "ask_per_minute": 6_000, **(settings or {})})
+        trail = AuditTrail.open(
+            dsn, journal=journal, **{"ask_exchange": "off", "ask_per_minute": 6_000, **(settings or {})}
+        )
         try:
             manager = ExchangeManager(sim.kind, {"client": real, "retry_delay_seconds": 0.001, **config})
             await manager.initialize()
