@@ -17,7 +17,7 @@ from typing import Any
 
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.command.arguments import AWAY, BROKEN_OFF, DIFFERS, FINE, PROG, WRONG, parsed
-from audit_wrapper.command.client import client_of
+from audit_wrapper.command.client import client_of, secrets_of
 from audit_wrapper.command.reports import COMMANDS, Unreachable
 from audit_wrapper.command.voice import Voice
 from audit_wrapper.database import Database
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = parsed(arguments)
     except SystemExit as asked:  # --help, or a wrong argument that was explained
         return asked.code if isinstance(asked.code, int) else WRONG
-    voice = Voice()
+    voice = Voice(secrets_of(wanted.exchange))
     try:
         return asyncio.run(_run(wanted, voice))
     except StoreError as problem:
@@ -65,7 +65,7 @@ async def _run(wanted: argparse.Namespace, voice: Voice) -> int:
     }
     settings = Settings.load({**given, "ask_exchange": "off"})  # before anything is made
     async with client_of(wanted) as client, _reached(settings, wanted, voice):
-        voice.secrets = ClientSubject(client, None).secrets
+        voice.secrets += ClientSubject(client, None).secrets
         trail = AuditTrail.open(**given, ask_exchange="off")
         try:
             trail.wrap({wanted.exchange: client})

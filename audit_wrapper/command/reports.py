@@ -86,8 +86,9 @@ COMMANDS: dict[str, Callable[[AuditTrail, Any, argparse.Namespace, Voice], Await
 
 
 def _check_heard(client: Any, unasked: Sequence[str]) -> None:
-    """Whether anything was heard of the exchange; ccxt keeps the last answer."""
-    if unasked and getattr(client, "last_http_response", "") is None:
+    """Raises Unreachable if the exchange never answered; ccxt keeps the last answer."""
+    answers = ("last_http_response", "last_response_headers")  # None: none yet; a client that is no ccxt has neither
+    if unasked and all(getattr(client, name, "") is None for name in answers):
         raise Unreachable(unasked[-1])
 
 
