@@ -20,6 +20,8 @@ from simulated_exchange.credentials import API_KEY, SECRET
 
 from audit_wrapper import AuditTrail, command
 from audit_wrapper.command.client import client_of
+from audit_wrapper.embedded import EmbeddedPostgres
+from audit_wrapper.errors import StoreUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 MNT = "MNT/USDT:USDT"
@@ -132,11 +134,30 @@ def rows(server: Any, dsn: str) -> list[tuple[Any, ...]]:
     return server.run(read())  # type: ignore[no-any-return]
 
 
+@pytest.fixture
+def here(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """This process, as if it had been started in that folder: one of its own takes seconds to import ccxt."""
+    monkeypatch.chdir(shell.folder)
+    monkeypatch.syspath_prepend(str(shell.folder))
+    monkeypatch.delitem(sys.modules, "sandbox", raising=False)
+    for name, value in shell.environ.items():
+        monkeypatch.setenv(name, value)
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    return shell
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: str) -> Ended:
+    code = command.main(words)
+    out, err = capsys.readouterr()
+    return Ended(code, out, err).checked()
+
+
 # -- what it is for
 
 
 @pytest.mark.parametrize("world", [("bybit", 10 * HOUR)], indirect=True)
-def test_a_day_without_a_trail(world: SimulatedExchange, shell: Shell) -> None:
+def test_a_day_without_a_trail(world: SimulatedExchange, here: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     world.split_fills = 2
     world.trade_by_hand(MNT, "buy", 100)
     world.advance(HOUR)
@@ -145,26 +166,26 @@ def test_a_day_without_a_trail(world: SimulatedExchange, shell: Shell) -> None:
     until_now(world)
     ids = [str(order.exchange_order_id) for order in world.ledger.orders]
 
-    before = shell.run("completeness", *options(world, "12h"))
+    before = here.run("completeness", *options(world, "12h"))
     assert before.code == 1
     assert "NOT COMPLETE: 6 missing." in before.out
     assert all(re.search(rf"^  {MNT} order {name}$", before.out, re.MULTILINE) for name in ids)
-    filled = shell.run("backfill", *options(world, "12h"))
+    filled = call(capsys, "backfill", *options(world, "12h"))
     assert "something new was written down of 2 orders" in filled.out
-    after = shell.run("completeness", *options(world, "12h"), "--json")
+    after = here.run("completeness", *options(world, "12h"), "--json")
     assert (after.code, after.err.count("\n")) == (0, 1)
     statement = json.loads(after.out)
     assert statement["complete"] is True
     assert (statement["counts"]["orders_same"], statement["counts"]["fills_same"]) == (2, 4)
     assert len(statement["payments"]) == 1
     assert not world.requests.writes()
-    assert not (shell.folder / "audit-journal").exists()
-    assert (shell.folder / "audit-journal-offline").is_dir()
+    assert not (here.folder / "audit-journal").exists()
+    assert (here.folder / "audit-journal-offline").is_dir()
 
 
 @pytest.mark.parametrize("world", [("bybit", 40 * DAY)], indirect=True)
 def test_a_backfill_broken_off_goes_on(
-    world: SimulatedExchange, shell: Shell, postgres_server: Any, bot_dsn: str
+    world: SimulatedExchange, here: Shell, capsys: pytest.CaptureFixture[str], postgres_server: Any, bot_dsn: str
 ) -> None:
     for number in range(8):
         world.trade_by_hand(MNT, "sell" if number % 2 else "buy", 100)
@@ -172,7 +193,7 @@ def test_a_backfill_broken_off_goes_on(
     until_now(world)
     history = "GET /v5/order/history"
     world.next(history, Delay(0.05), times=1000)  # slow enough to stop it in the middle
-    process = shell.start("backfill", *options(world, "41d"))
+    process = here.start("backfill", *options(world, "41d"))
     assert process.stderr is not None
     said = next(line for line in process.stderr if line.startswith("week 2 of"))
     assert re.match(r"week 2 of 7, up to \d{4}-\d\d-\d\d: [12] orders so far, about .* left$", said)
@@ -190,7 +211,7 @@ def test_a_backfill_broken_off_goes_on(
     first = rows(postgres_server, bot_dsn)
     assert 1 <= len(first) < 8
 
-    going_on = shell.run("backfill", *options(world, "41d"))
+    going_on = here.run("backfill", *options(world, "41d"))
     assert f"7 weeks, {done} of them read by an earlier run" in going_on.out
     assert going_on.code == 1  # Bybit forgets after a day what ended without a fill, and it is said
     assert "NOT READ" in going_on.out
@@ -199,31 +220,9 @@ def test_a_backfill_broken_off_goes_on(
     assert [row[0] for row in whole] == [order.exchange_order_id for order in world.ledger.orders]
     assert {row[1] for row in whole} == {"FILLED"}
 
-    again = json.loads(shell.run("backfill", *options(world, "41d"), "--json").out)
+    again = json.loads(call(capsys, "backfill", *options(world, "41d"), "--json").out)
     assert (again["recorded"], again["skipped"]) == (0, 6)  # the last week is not over
     assert rows(postgres_server, bot_dsn) == whole
-
-
-# -- the same without a process of its own, which takes seconds to import ccxt
-
-
-@pytest.fixture
-def here(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """This process, as if it had been started in that folder."""
-    monkeypatch.chdir(shell.folder)
-    monkeypatch.syspath_prepend(str(shell.folder))
-    monkeypatch.delitem(sys.modules, "sandbox", raising=False)
-    for name, value in shell.environ.items():
-        monkeypatch.setenv(name, value)
-    for name in KEYS:
-        monkeypatch.delenv(name, raising=False)
-    return shell
-
-
-def call(capsys: pytest.CaptureFixture[str], *words: str) -> Ended:
-    code = command.main(words)
-    out, err = capsys.readouterr()
-    return Ended(code, out, err).checked()
 
 
 @pytest.mark.parametrize("world", [("binance", 5 * HOUR)], indirect=True)
@@ -309,6 +308,22 @@ def test_a_journal_in_use_and_an_exchange_that_is_away(
         away = call(capsys, name, *options(world, "1h"))
         assert (away.code, away.out) == (3, "")
         assert "bybit cannot be reached" in away.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("world", [("bybit", HOUR)], indirect=True)
+def test_without_a_dsn_it_says_where_the_tables_are(
+    world: SimulatedExchange, here: Shell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(server: EmbeddedPostgres) -> str:
+        raise StoreUnavailable(f"the embedded PostgreSQL in {server.folder} does not start")
+
+    monkeypatch.setattr(EmbeddedPostgres, "start", start)
+    monkeypatch.delenv("AUDIT_WRAPPER_DSN")
+    found = call(capsys, "completeness", *options(world, "1h"), "--journal", "mine")
+    first, last = found.err.splitlines()
+    assert "in an embedded PostgreSQL in mine/postgres, not in the bot's database" in first
+    assert (found.code, "does not start" in last) == (3, True)
+    assert not (here.folder / "mine").exists()
 
 
 async def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
