@@ -55,14 +55,17 @@ async def test_one_call_that_the_rate_limiter_sent_twice(desk: Audited) -> None:
 
     taken = [o for o in desk.sim.ledger.orders if o.kind == "order"]
     assert len(taken) == 2, "the exchange took the order twice"
-    await desk.same_as_the_exchange(unknown=1)
+    await desk.trail.flush()
     first, second = await desk.rows(type="MARKET")
     assert (first["status"], first["order_id"], first["size"]) == ("UNKNOWN", None, Decimal(10))
+    await desk.same_as_the_exchange()
+    first, second = await desk.rows(type="MARKET")
+    assert (first["status"], first["order_id"]) == ("FILLED", taken[0].exchange_order_id)
     assert (second["status"], second["order_id"]) == ("FILLED", taken[1].exchange_order_id)
     assert first["correlation_id"] == second["correlation_id"]
-    assert len(await desk.rows("trades")) == 1
-    if desk.is_binance:  # ccxt made a client order id, so that the lost one can be found by it
-        assert first["client_order_id"] == taken[0].client_order_id
+    assert len(await desk.rows("trades")) == 2
+    # ccxt makes a client order id for Binance, and none for Bybit
+    assert first["found_by"] == ("client_order_id" if desk.is_binance else "unique_match")
 
 
 async def test_one_call_that_the_client_itself_sent_twice(sim: SimulatedExchange, bot_dsn: str, tmp_path: Path) -> None:
@@ -117,11 +120,14 @@ async def test_answer_lost_to_a_dropped_connection(sim: SimulatedExchange, bot_d
         with pytest.raises(ccxt.NetworkError):
             await desk.manager.create_market_order(SYMBOL, "buy", 10)
 
-        assert sim.ledger.orders[0].status == "FILLED"
-        await desk.same_as_the_exchange(linked=False, unknown=1)
+        await desk.trail.flush()
         (row,) = await desk.rows()
         assert (row["status"], row["order_id"], row["filled"], row["fee"]) == ("UNKNOWN", None, None, None)
         assert await desk.rows("trades") == []
+        await desk.same_as_the_exchange(linked=False)
+        (row,) = await desk.rows()
+        assert (row["status"], row["order_id"]) == ("FILLED", sim.ledger.orders[0].exchange_order_id)
+        assert len(await desk.rows("trades")) == 1
 
 
 async def test_answer_lost_to_a_cancelled_task(desk: Audited) -> None:
@@ -151,7 +157,7 @@ async def test_answer_lost_to_a_timeout(sim: SimulatedExchange, bot_dsn: str, tm
 
 
 async def test_stop_loss_placed(desk: Audited) -> None:
-    """Binance: an order of its own. Bybit: attached to the position, without an id until the exchange shows one."""
+    """Binance: an order of its own. Bybit: attached to the position; its id is learned when the exchange is asked."""
     await desk.open()
 
     await desk.same_as_the_exchange()
@@ -162,7 +168,8 @@ async def test_stop_loss_placed(desk: Audited) -> None:
         assert stop["type"] == "STOP_MARKET"
         assert stop["order_id"] == next(o for o in desk.sim.ledger.orders if o.kind == "algo").exchange_order_id
     else:
-        assert (stop["type"], stop["order_id"]) == ("STOP_LOSS", None)
+        attached = next(o for o in desk.sim.ledger.orders if o.kind == "attached")
+        assert (stop["type"], stop["order_id"]) == ("STOP_LOSS", attached.exchange_order_id)
     assert len(await desk.rows("trades")) == 1, "only the entry has executed"
 
 
@@ -232,20 +239,15 @@ async def test_a_bot_that_does_not_see_its_old_stops_leaves_them_and_the_trail_s
 
 
 async def test_stop_fires_on_the_exchange(desk: Audited) -> None:
-    """Binance's conditional order can be asked for by its id; Bybit's attached stop has none the bot was told of."""
+    """No call of the bot says so: Binance's conditional order is asked for by its id, Bybit's attached stop is found."""
     await desk.open()
     await desk.trail.flush()
     desk.sim.set_price(UNIFIED, "1.05")
 
-    if desk.is_binance:
-        await desk.same_as_the_exchange()
-        (stop,) = await desk.rows(purpose="stop_loss")
-        assert stop["status"] == "FILLED"
-        assert len(await desk.rows("trades")) == 2
-    else:
-        await desk.settled()
-        (stop,) = await desk.rows(purpose="stop_loss")
-        assert (stop["status"], stop["order_id"]) == ("NEW", None), "as far as the bot's own calls show"
+    await desk.same_as_the_exchange()
+    (stop,) = await desk.rows(purpose="stop_loss")
+    assert stop["status"] == "FILLED"
+    assert len(await desk.rows("trades")) == 2
 
 
 async def test_take_profit_placed(desk: Audited) -> None:
