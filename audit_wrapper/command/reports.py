@@ -23,7 +23,7 @@ class Unreachable(Exception):
 
 
 async def _reconcile(trail: AuditTrail, client: Any, wanted: argparse.Namespace, voice: Voice) -> int:
-    report = await trail.reconcile(wanted.since, wanted.until)
+    report = await trail.reconcile(wanted.since, wanted.until, exchange=wanted.exchange)
     _check_heard(client, report.unanswered)
     complete = not (report.unanswered or report.unsettled)
     if wanted.json:
