@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -10,12 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
-from simulated_exchange import Delay, Hold, SimulatedExchange
+from simulated_exchange import Delay, Hold, SimulatedExchange, async_client
 from simulated_exchange.credentials import API_KEY, SECRET
 
 from audit_wrapper import AuditTrail, command
@@ -246,6 +248,43 @@ def test_reconcile_hears_of_a_range_and_says_that_it_is_alive(
     again = json.loads(call(capsys, "reconcile", *options(world, "6h"), "--json").out)
     assert (again["complete"], again["recorded"], again["unanswered"]) == (True, 0, [])
     assert not world.requests.writes()
+
+
+@pytest.mark.parametrize("world", [("bybit", HOUR)], indirect=True)
+def test_beside_a_bot_that_is_running(
+    world: SimulatedExchange, here: Shell, capsys: pytest.CaptureFixture[str], postgres_server: Any, bot_dsn: str
+) -> None:
+    """What the bot's trail knows by an id alone is completed by the command, in the same row."""
+
+    async def trade(trail: AuditTrail) -> None:
+        client = async_client(world)
+        try:
+            await trail.wrap(client).create_order(MNT, "market", "buy", 100)
+            assert await trail.flush()
+        finally:
+            await client.close()
+
+    async def look(trail: AuditTrail) -> int:
+        client = trail.wrap({"bybit": async_client(world)})["bybit"]
+        try:
+            return (await trail.reconcile(datetime.now(UTC) - timedelta(hours=1))).recorded
+        finally:
+            await client.close()
+
+    until_now(world)
+    with AuditTrail.open(journal=here.folder / "audit-journal", ask_exchange="off") as trail:
+        asyncio.run(trade(trail))
+        (known,) = rows(postgres_server, bot_dsn)
+        (order,) = world.ledger.orders
+        assert known[0] == order.exchange_order_id
+        assert known[3] is None
+        heard = call(capsys, "reconcile", *options(world, "1h"))
+        assert (heard.code, "of 1 orders" in heard.out) == (0, True)
+        (whole,) = rows(postgres_server, bot_dsn)
+        assert whole[:3] == (order.exchange_order_id, "FILLED", 100)
+        assert whole[3] == sum(fill.fee_amount for fill in world.ledger.fills)
+        assert asyncio.run(look(trail)) == 0
+        assert call(capsys, "completeness", *options(world, "1h")).code == 0
 
 
 @pytest.mark.parametrize("world", [("bybit", HOUR)], indirect=True)
