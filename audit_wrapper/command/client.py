@@ -42,12 +42,13 @@ async def client_of(wanted: argparse.Namespace) -> AsyncIterator[Any]:
 
 
 _UPPER = re.compile("(?=[A-Z])")
+_SECRET = re.compile("KEY|SECRET|PASS|TOKEN|TWOFA")
 _SECRET_LENGTH = 6  # what is shorter is no key
 
 
 def secrets_of(exchange: str) -> list[str]:
-    """All that the environment holds for this exchange."""
-    named = [value for name, value in os.environ.items() if name.startswith(_prefix(exchange))]
+    """The keys that the environment holds for this exchange."""
+    named = [value for name, value in os.environ.items() if name.startswith(_prefix(exchange)) and _SECRET.search(name)]
     return [value for value in named if len(value) >= _SECRET_LENGTH]
 
 
