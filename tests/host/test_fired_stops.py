@@ -1,0 +1,204 @@
+"""Stops that fire while the bot sleeps: as orders and attached to the position; and what the exchange closes itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from simulated_exchange import SimulatedExchange
+from truth import MNT, Account, account_on
+
+from audit_wrapper.rows import OrderRow
+
+
+@pytest.fixture
+async def account(sim: SimulatedExchange) -> AsyncIterator[Account]:
+    async with account_on(sim) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def bybit() -> AsyncIterator[Account]:
+    with SimulatedExchange("bybit") as sim:
+        async with account_on(sim) as opened:
+            yield opened
+
+
+def fired(account: Account, row: OrderRow) -> None:
+    """It is the one row of its stop, filled, with one trade and the position of the bot."""
+    assert (row.status, row.filled, row.origin) == ("FILLED", Decimal(10), "bot")
+    assert (row.position_id, row.signal_id) == ("12", 3)
+    trade = account.trade(row)
+    assert (trade.status, trade.executed_qty, trade.position_id, trade.side) == ("FILLED", Decimal(10), "12", "sell")
+    assert {fill.source for fill in account.fills(row)} == {"reconciled"}
+
+
+# -- stops that are orders
+
+
+@pytest.mark.parametrize(("kind", "type_"), [("stop", "STOP_MARKET"), ("take_profit", "TAKE_PROFIT")])
+async def test_a_stop_fires(account: Account, kind: str, type_: str) -> None:
+    with account.trail.position(id=12, signal_id=3, side="long"):
+        await account.enter()
+        stop_id = await getattr(account, kind)()
+    await account.reconciled()
+    assert account.row(stop_id).status == "NEW"
+    account.sim.split_fills = 2
+    account.sim.set_price(MNT, "1.09" if kind == "stop" else "1.41")
+    await account.reconciled()
+    row = account.row(stop_id)
+    fired(account, row)
+    assert row.type == type_
+    assert len(account.trail.orders) == 2, "what it became is no row of its own"
+    account.same_as_the_ledger()
+
+
+async def test_a_trailing_stop_fires(account: Account) -> None:
+    params: dict[str, Any] = {"trailingPercent": 5, "reduceOnly": True} if account.is_binance else {"trailingAmount": "0.05"}
+    with account.trail.position(id=12, signal_id=3, side="long"):
+        await account.enter()
+        await account.client.create_order(MNT, "market", "sell", 10, None, params)
+    await account.reconciled()
+    account.sim.set_price(MNT, "1.5")
+    account.sim.set_price(MNT, "1.40")
+    await account.reconciled()
+    row = account.row(type="TRAILING_STOP_MARKET")
+    fired(account, row)
+    account.same_as_the_ledger()
+
+
+async def test_a_fired_stop_of_which_part_was_not_filled(account: Account) -> None:
+    await account.enter()
+    stop_id = await account.stop()
+    account.sim.partial_fill("0.4", "expire")
+    account.sim.set_price(MNT, "1.09")
+    await account.reconciled()
+    row = account.row(stop_id)
+    assert (row.filled, row.remaining) == (Decimal(4), Decimal(6))
+    assert row.status in ("EXPIRED", "CANCELED"), "Bybit has no word for expired"
+    account.same_as_the_ledger()
+    report = await account.reconciled()
+    assert (report.asked, report.recorded) == (0, 0), "it is over"
+
+
+async def test_a_stop_that_was_canceled_by_hand(account: Account) -> None:
+    await account.enter()
+    stop_id = await account.stop()
+    account.sim.cancel_by_hand(stop_id, MNT)
+    await account.reconciled()
+    assert account.row(stop_id).status == "CANCELED"
+    account.same_as_the_ledger()
+
+
+# -- stops of a position (Bybit: they have no id until the exchange is asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "price", "type_", "market"),
+    [
+        ("stopLoss", "1.1", "STOP_LOSS", ["1.09"]),
+        ("takeProfit", "1.4", "TAKE_PROFIT", ["1.41"]),
+        ("trailingStop", "0.05", "TRAILING_STOP_MARKET", ["1.5", "1.4"]),
+    ],
+)
+@pytest.mark.parametrize("asked_before", [True, False])
+async def test_an_attached_stop_fires(
+    bybit: Account, name: str, price: str, type_: str, market: list[str], asked_before: bool
+) -> None:
+    with bybit.trail.position(id=12, signal_id=3, side="long"):
+        await bybit.enter()
+        await bybit.attach(**{name: price})
+    if asked_before:
+        await bybit.reconciled()
+        row = bybit.row(type=type_)
+        assert (row.status, row.found_by) == ("NEW", "unique_match")
+        assert row.order_id is not None
+    for moved in market:
+        bybit.sim.set_price(MNT, moved)
+    await bybit.reconciled()
+    row = bybit.row(type=type_)
+    assert row.found_by == "unique_match"
+    fired(bybit, row)
+    bybit.same_as_the_ledger()
+
+
+async def test_stops_attached_to_an_entry(bybit: Account) -> None:
+    with bybit.trail.position(id=12, signal_id=3, side="long"):
+        await bybit.enter(stopLoss={"triggerPrice": 1.1}, takeProfit={"triggerPrice": 1.4})
+    bybit.sim.set_price(MNT, "1.09")
+    await bybit.reconciled()
+    fired(bybit, bybit.row(type="STOP_LOSS"))
+    assert bybit.row(type="TAKE_PROFIT").status == "CANCELED", "the position is closed"
+    bybit.same_as_the_ledger()
+
+
+async def test_a_moved_stop_stays_modified_after_the_exchange_was_asked(bybit: Account) -> None:
+    await bybit.enter()
+    await bybit.attach(stopLoss="1.1")
+    await bybit.reconciled()
+    await bybit.attach(stopLoss="1.15")
+    await bybit.attach(stopLoss="1.16")
+    await bybit.reconciled()
+    await bybit.reconciled(bybit.now() - timedelta(hours=1))
+    rows = [bybit.row(type="STOP_LOSS", trigger_price=Decimal(price)) for price in ("1.1", "1.15", "1.16")]
+    assert [row.status for row in rows] == ["MODIFIED", "MODIFIED", "NEW"]
+    assert [row.replaced_by for row in rows] == [rows[1].order_key, rows[2].order_key, None]
+    assert rows[0].exchange_status == "Deactivated"
+    bybit.same_as_the_ledger()
+
+
+async def test_a_removed_stop_is_canceled(bybit: Account) -> None:
+    await bybit.enter()
+    await bybit.attach(stopLoss="1.1", takeProfit="1.5")
+    await bybit.attach(stopLoss="0")
+    await bybit.reconciled()
+    assert [bybit.row(type=kind).status for kind in ("STOP_LOSS", "TAKE_PROFIT")] == ["CANCELED", "NEW"]
+    bybit.same_as_the_ledger()
+
+
+async def test_the_stops_of_a_closed_position_are_canceled(bybit: Account) -> None:
+    await bybit.enter()
+    await bybit.attach(stopLoss="1.1", takeProfit="1.5")
+    await bybit.client.create_order(MNT, "market", "sell", 10, None, {"reduceOnly": True})
+    await bybit.reconciled()
+    for kind in ("STOP_LOSS", "TAKE_PROFIT"):
+        row = bybit.row(type=kind)
+        assert (row.status, row.filled, row.replaced_by) == ("CANCELED", Decimal(0), None)
+    bybit.same_as_the_ledger()
+
+
+async def test_a_stop_for_part_of_a_position_fires(bybit: Account) -> None:
+    await bybit.enter(20)
+    for price in ("1.1", "1.05"):
+        await bybit.attach(tpslMode="Partial", stopLoss=price, slSize="10")
+    bybit.sim.set_price(MNT, "1.09")
+    await bybit.reconciled()
+    rows = [bybit.row(type="STOP_LOSS", trigger_price=Decimal(price)) for price in ("1.1", "1.05")]
+    assert [(row.status, row.size) for row in rows] == [("FILLED", Decimal(10)), ("NEW", Decimal(10))]
+    bybit.same_as_the_ledger()
+
+
+# -- closed by the exchange
+
+
+@pytest.mark.parametrize("cause", ["liquidation", "auto_deleveraging", "settlement"])
+async def test_what_the_exchange_closes_is_named_as_such(account: Account, cause: str) -> None:
+    with account.trail.position(id=12, signal_id=3, side="long"):
+        entry = await account.enter()
+    account.sim.split_fills = 2
+    forced = {
+        "liquidation": lambda: account.sim.liquidate(MNT),
+        "auto_deleveraging": lambda: account.sim.deleverage(MNT, 10),
+        "settlement": lambda: account.sim.settle(MNT),
+    }[cause]()
+    for _ in range(2):
+        await account.reconciled(account.now() - timedelta(hours=1))
+    row = account.row(forced.exchange_order_id)
+    assert (row.origin, row.status, row.side, row.filled) == (cause, "FILLED", "sell", Decimal(10))
+    assert (row.position_id, row.link_how) == (None, None)
+    assert account.trade(row).origin == cause
+    assert account.row(entry).origin == "bot"
+    account.same_as_the_ledger()
