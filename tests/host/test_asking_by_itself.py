@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -171,15 +170,17 @@ async def test_not_more_often_than_the_user_allows(sim: SimulatedExchange) -> No
 
 
 async def test_not_after_a_rate_limit(account: Account) -> None:
-    account.sim.next("read", RateLimited(), 20)
-    before = reads(account.sim)
-    order_id = await account.enter()
-    await until(lambda: reads(account.sim) > before)
+    await account.enter()
+    await until(lambda: account.row().fee_status == "reported")
+    account.sim.next("GET *", RateLimited(), 20)
+    order_id = await account.enter(20)
     pace = account.trail._inquiry.inquirer._paces[account.sim.kind]
     await until(lambda: pace.is_quiet)
-    await account.enter(20)
+    await asyncio.sleep(0.05)  # what was under way beside it is answered
+    before = reads(account.sim)
+    await account.enter(30)
     await asyncio.sleep(0.2)
-    assert reads(account.sim) == before + 1
+    assert reads(account.sim) == before
     assert account.row(order_id).fee_status == "pending"
 
 
@@ -235,23 +236,8 @@ async def test_a_database_that_is_away(sim: SimulatedExchange, tmp_path: Path, c
 # -- the end
 
 
-def _quiet(run: Callable[[], None], caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody complains: no warning, nothing that asyncio logs, not even when all is collected."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        run()
-        gc.collect()
-    ours = [str(warning.message) for warning in caught if "audit" in str(warning.message) or "await" in str(warning.message)]
-    assert ours == []
-    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
-
-
-@pytest.mark.parametrize("end", ["trail", "loop", "loop_without_a_word", "trail_after_the_loop"])
-@pytest.mark.parametrize("asked", [True, False], ids=["while_it_asks", "while_it_waits"])
-def test_an_end_in_the_middle(
-    sim: SimulatedExchange, end: str, asked: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    trail = memory_trail(**{**QUICK, **({} if asked else {"ask_after_s": 60.0})})
+def _bot_that_ends(sim: SimulatedExchange, end: str, asked: bool) -> None:
+    trail = memory_trail(**{**QUICK, **({} if asked else {"ask_every_s": 60.0})})
     hold = sim.hold("GET /fapi/v*/order" if sim.kind == "binance" else "GET /v5/order/realtime") if asked else None
 
     async def bot() -> None:
@@ -262,31 +248,41 @@ def test_an_end_in_the_middle(
         if hold is not None:
             assert await asyncio.to_thread(hold.reached.wait, 5)
         else:
-            await asyncio.sleep(0.02)
+            await until(lambda: trail.orders[0].fee_status == "reported")
+            await asyncio.sleep(0.05)
         if end == "trail":
             trail.close()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
             left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("audit_wrapper")]
             assert left == []
         await client.close()
         if hold is not None:
             hold.release()
 
-    def run() -> None:
-        loop = asyncio.new_event_loop()
-        try:
-            if end in ("loop_without_a_word", "trail_after_the_loop"):
-                loop.run_until_complete(bot())
-                loop.run_until_complete(loop.shutdown_default_executor())
-            else:
-                with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                    runner.run(bot())
-        finally:
-            loop.close()
-        trail.close()
-        assert trail.orders[0].order_id is not None
-        assert trail.status().failures == {}
+    loop = asyncio.new_event_loop()
+    try:
+        if end == "loop_without_a_word":
+            loop.run_until_complete(bot())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        else:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(bot())
+    finally:
+        loop.close()
+    trail.close()
+    assert trail.orders[0].order_id is not None
+    assert trail.status().failures == {}
 
-    _quiet(run, caplog)
-    with contextlib.suppress(RuntimeError):
-        trail.close()
+
+@pytest.mark.parametrize("end", ["trail", "loop", "loop_without_a_word"])
+@pytest.mark.parametrize("asked", [True, False], ids=["while_it_asks", "while_it_waits"])
+def test_an_end_in_the_middle(sim: SimulatedExchange, end: str, asked: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody complains: no warning, nothing that asyncio logs, not even when all of it is collected."""
+    gc.collect()
+    caplog.clear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _bot_that_ends(sim, end, asked)
+        gc.collect()
+    assert [str(warning.message) for warning in caught if "await" in str(warning.message)] == []
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
