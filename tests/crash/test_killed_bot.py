@@ -47,7 +47,7 @@ def exchange(request: pytest.FixtureRequest) -> Iterator[RemoteExchange]:
 
 
 async def _rows_after_restart(dsn: str, journal: Path) -> list[asyncpg.Record]:
-    async with AuditTrail.open(dsn, journal=journal, ask_exchange="off") as trail:
+    async with AuditTrail.open(dsn, journal=journal, ask_exchange="off", ask_per_minute=6_000) as trail:
         flushed = await trail.flush(timeout_s=30)
         assert flushed, flushed
     wrong = [

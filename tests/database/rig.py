@@ -25,7 +25,7 @@ class Rig:
     """A trail with a real journal and a real delivery."""
 
     def __init__(self, dsn: str, journal: Path, **settings: Any) -> None:
-        quick = {"delivery_pause_s": 0.01, "ask_exchange": "off", "close_timeout_s": 5.0}
+        quick = {"delivery_pause_s": 0.01, "ask_exchange": "off", "ask_per_minute": 6_000, "close_timeout_s": 5.0}
         self.trail = AuditTrail.open(dsn, journal=journal, **{**quick, **settings})
 
     async def __aenter__(self) -> Rig:

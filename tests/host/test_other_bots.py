@@ -43,7 +43,7 @@ async def test_a_plain_ccxt_bot(sim: SimulatedExchange, audit_dsn: str, tmp_path
     client = async_client(sim)
     try:
         await client.load_markets()
-        async with AuditTrail.open(audit_dsn, journal=tmp_path, ask_exchange="off") as trail:
+        async with AuditTrail.open(audit_dsn, journal=tmp_path, ask_exchange="off", ask_per_minute=6_000) as trail:
             (client,) = trail.wrap([client])
             with trail.position(id=12, signal_id=3, side="long"):
                 await client.create_order(UNIFIED, "market", "buy", 10)
@@ -94,7 +94,7 @@ async def test_the_embedded_database(sim: SimulatedExchange, tmp_path: Path) -> 
     client = async_client(sim)
     try:
         await client.load_markets()
-        async with AuditTrail.open(journal=tmp_path / "journal", ask_exchange="off") as trail:
+        async with AuditTrail.open(journal=tmp_path / "journal", ask_exchange="off", ask_per_minute=6_000) as trail:
             trail.wrap(client)
             await client.create_market_order(UNIFIED, "buy", 10)
             assert await trail.flush(timeout_s=60)

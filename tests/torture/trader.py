@@ -26,6 +26,7 @@ from tests.torture import points
 UNIFIED = "MNT/USDT:USDT"
 _SETTINGS: dict[str, Any] = {
     "ask_exchange": "off",
+    "ask_per_minute": 6_000,
     "delivery_batch": 7,
     "delivery_pause_s": 0.002,
     "keep_delivered_days": 0,
