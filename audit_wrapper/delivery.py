@@ -78,8 +78,8 @@ class Store(Protocol):
         ...
 
     async def incomplete(self, account: str, since: datetime) -> list[Incomplete]:
-        """Orders to ask the exchange about: not done yet, nobody knows, a fee still unknown, or (of those made after
-        `since`) over without ever having had an id."""
+        """Orders to ask the exchange about: not done yet, nobody knows, a fee still unknown. Of those made after `since` also:
+        over without ever having had an id, taken for absent, a fee that the exchange has not named."""
         ...
 
     async def orders_of(self, exchange: str, account: str, ids: Iterable[str]) -> Books:

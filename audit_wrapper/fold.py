@@ -330,7 +330,10 @@ class Fold:
         if state.order_status is not None:
             self._move(state.order_status, None)
         # the exchange's own word goes with the status; one that none of ours stands for is taken while it may change
-        goes_with = state.order_status is self.status and (not older or was is not self.status)
+        replaced = (
+            self.status is OrderStatus.MODIFIED and state.order_status is OrderStatus.CANCELED
+        )  # one thing, two words
+        goes_with = replaced or (state.order_status is self.status and (not older or was is not self.status))
         if state.exchange_status is not None and (goes_with if rank is not None else self._said < _DONE and not older):
             self.known = _with(self.known, {"exchange_status": state.exchange_status})
         self._executed(state, event.record, before)

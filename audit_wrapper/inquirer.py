@@ -138,9 +138,8 @@ class Inquirer:
     async def _follow(self, question: Question, subject: ClientSubject) -> None:
         """Ask about one order until the answer is complete, less and less often."""
         try:
-            asker = self.asker(subject)
             for attempt in range(_TRIES):
-                heard = await asker.order(question.symbol, question.order_id, id_kind=question.id_kind)
+                heard = await self.asker(subject).order(question.symbol, question.order_id, id_kind=question.id_kind)
                 if self.closed:
                     return
                 gathered = Gathered(subject)

@@ -41,10 +41,12 @@ class Matched(NamedTuple):
 
 
 def is_unsettled(one: Incomplete) -> bool:
-    """Whether its id is still to be found: nobody knows whether it exists, or it does and got no id."""
+    """Whether its id is still to be found: nobody knows whether it exists, it does and got no id, or it was taken for absent."""
     row = one.row
-    if row.order_id is not None or one.intent_id is None or row.status == OrderStatus.REJECTED:
+    if row.order_id is not None or one.intent_id is None:
         return False
+    if row.status == OrderStatus.REJECTED:
+        return row.found_by == FoundBy.ABSENCE
     return row.status == OrderStatus.UNKNOWN or row.type in _ATTACHED_TYPES
 
 

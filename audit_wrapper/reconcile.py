@@ -31,6 +31,7 @@ RECONCILE = "reconcile"
 LOOK_BACK = timedelta(days=7)  # stops that are over and never had an id are looked for that long
 MARGIN = timedelta(minutes=1)  # histories are asked for a little more than is needed: clocks differ
 _REMEMBERED = 100_000
+_OVER = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED})
 _LEAST_WAIT, _LONGEST_WAIT = timedelta(seconds=2), timedelta(hours=6)
 _EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
@@ -101,24 +102,27 @@ class Reconciler:
             now = self._now()
             mine = [one for one in mine if self._not_before.get(one.row.order_key, now) <= now]
         run = _Run(subject, asker)
-        if mine:
-            await run.ask_what_is_open(mine)
-            for one in mine:
-                await run.ask_about(one)
+        symbols = run.symbols(mine)
         if span is not None:
-            symbols, unasked = await asker.symbols(*span)
+            traded, unasked = await asker.symbols(*span)
             run.gathered.unasked += unasked
-            async for heard in asker.history(sorted(symbols | run.symbols(mine)), *span):
+            symbols |= traded
+        if mine or span is not None:
+            run.gathered.take(await asker.open_orders(sorted(symbols)))
+        for one in mine:
+            await run.ask_about(one)
+        if span is not None:
+            async for heard in asker.history(sorted(symbols), *span):
                 run.gathered.take(heard)
         recorded = await self.record(subject, run.gathered)
-        found, unsettled = await self._settle(subject, asker, mine, run) if mine else ((), ())
-        for row in run.not_known:
+        found, unsettled, more = await self._settle(subject, asker, mine, run) if mine else ((), (), 0)
+        for row in run.in_vain:
             self._spare(row)
         return ReconcileReport(
             asked=run.asked,
             answered=run.asked - len(run.unanswered),
             unanswered=(*run.unanswered, *run.gathered.unasked),
-            recorded=recorded,
+            recorded=recorded + more,
             found=found,
             unsettled=unsettled,
         )
@@ -196,11 +200,15 @@ class Reconciler:
 
     async def _settle(
         self, subject: ClientSubject, asker: Asker, mine: Sequence[Incomplete], run: _Run
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        waiting = {one.row.order_key for one in mine if matching.is_unsettled(one)}
+    ) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+        """What was found, what is open still, and of how many orders something was recorded on the way."""
+        waiting, recorded = {one.row.order_key for one in mine if matching.is_unsettled(one)}, 0
         if not waiting:
-            return (), ()
+            return (), (), 0
         found, left = await self._match(subject, waiting)
+        left = [
+            (one, why) for one, why in left if one.row.status != OrderStatus.REJECTED
+        ]  # absent, as far as anyone knows
         if left:
             # what was open is not among the orders that stand now: it may be among those that are over
             symbols = sorted({symbol for one, _ in left if (symbol := _symbol(one.row)) is not None})
@@ -210,7 +218,7 @@ class Reconciler:
             async for heard in asker.history(symbols, since, asked_at + MARGIN):
                 over.take(heard)
             run.gathered.unasked += over.unasked
-            await self.record(subject, over)
+            recorded = await self.record(subject, over)
             more, left = await self._match(subject, {one.row.order_key for one, _ in left})
             found += more
             # nothing is absent while part of the exchange's books could not be looked at
@@ -226,7 +234,7 @@ class Reconciler:
             for one, _ in left:
                 self._spare(one.row)
         unsettled = [f"{_words(one.row)}: {why}" for one, why in left if one.row.status == OrderStatus.UNKNOWN]
-        return tuple(found), tuple(unsettled)
+        return tuple(found), tuple(unsettled), recorded
 
     def _spare(self, row: OrderRow) -> None:
         now = self._now()
@@ -289,17 +297,11 @@ class _Run:
         self.gathered = Gathered(subject)
         self.asked = 0
         self.unanswered: list[str] = []
-        self.not_known: list[OrderRow] = []
-        self._open_was_heard = False
+        self.in_vain: list[OrderRow] = []  # what may stay as it is for long
 
     @staticmethod
     def symbols(rows: Iterable[Incomplete]) -> set[str]:
         return {symbol for one in rows if (symbol := _symbol(one.row)) is not None}
-
-    async def ask_what_is_open(self, mine: Sequence[Incomplete]) -> None:
-        heard = await self.asker.open_orders(sorted(self.symbols(mine)))
-        self._open_was_heard = heard.is_complete
-        self.gathered.take(heard)
 
     async def ask_about(self, one: Incomplete) -> None:
         """Ask about one order, if what is open does not tell enough of it."""
@@ -316,7 +318,9 @@ class _Run:
         self.gathered.take(heard)
         if row.order_id is not None and not heard.orders and heard.is_complete:
             self.unanswered.append(f"{_words(row)}: the exchange does not know it (yet)")
-            self.not_known.append(row)
+            self.in_vain.append(row)
+        elif row.status in _OVER:
+            self.in_vain.append(row)  # only its fee is not known
 
     def _stands(self, row: OrderRow, kind: str) -> bool:
         """Whether it is among the open orders, with nothing executed that the trail does not have."""

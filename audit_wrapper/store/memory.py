@@ -130,7 +130,14 @@ class MemoryStore:
             and (
                 row.status in _OPEN
                 or row.fee_status == "pending"
-                or (row.order_id is None and row.status in ("MODIFIED", "CANCELED") and row.created_at > since)
+                or (
+                    row.created_at > since
+                    and (
+                        (row.order_id is None and row.status in ("MODIFIED", "CANCELED"))
+                        or row.fee_status in ("missing", "derived")
+                        or (row.order_id is None and row.found_by == "absence")
+                    )
+                )
             )
         ]
 

@@ -266,8 +266,8 @@ class PostgresStore:
             return await con.fetch(self._sql["open_stops"], exchange, symbol)
 
     async def incomplete(self, account: str, since: datetime) -> list[Incomplete]:
-        """Orders to ask the exchange about: not done yet, nobody knows, a fee still unknown, or (of those made after
-        `since`) over without ever having had an id."""
+        """Orders to ask the exchange about: not done yet, nobody knows, a fee still unknown. Of those made after `since` also:
+        over without ever having had an id, taken for absent, a fee that the exchange has not named."""
         async with self._connections.use("read incomplete orders") as con:
             return await books.incomplete(con, self._sql, account, since)
 

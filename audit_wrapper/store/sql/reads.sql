@@ -16,12 +16,15 @@ WHERE status IN ('NEW', 'PARTIALLY_FILLED', 'UNKNOWN')
 ORDER BY created_at, id;
 
 -- name: incomplete_orders
--- Also stops that are over and whose id was never learned: under it they may have been executed.
+-- Of those made after $2 also stops that are over and whose id was never learned (under it they may have been executed),
+-- fees that the exchange has not named yet, and requests taken for absent (it may show their order after all).
 SELECT o.*, a.intent_id AS placed_by, a.part AS placed_as
 FROM "monitoring"."orders" o JOIN audit.orders a USING (order_key)
 WHERE o.account = $1
   AND (o.status IN ('UNKNOWN', 'NEW', 'PARTIALLY_FILLED') OR o.fee_status = 'pending'
-       OR o.order_id IS NULL AND o.status IN ('MODIFIED', 'CANCELED') AND o.created_at > $2)
+       OR o.created_at > $2
+          AND (o.order_id IS NULL AND o.status IN ('MODIFIED', 'CANCELED') OR o.fee_status IN ('missing', 'derived')
+               OR o.found_by = 'absence' AND o.order_id IS NULL))
 ORDER BY o.created_at, o.id;
 
 -- name: orders_of_ids
