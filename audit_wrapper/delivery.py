@@ -90,8 +90,11 @@ class Store(Protocol):
         """Orders made or executed in this time, or open since."""
         ...
 
-    async def not_sent_by_us(self, exchange: str, account: str, since: datetime, until: datetime) -> list[OrderRow]:
-        """Orders made in this time of which only the exchange knows who sent them."""
+    async def not_sent_by_us(
+        self, exchange: str, account: str, since: datetime, until: datetime, client_ids: Sequence[str]
+    ) -> list[OrderRow]:
+        """Orders made in this time of which only the exchange knows who sent them; whenever made, those with one of these
+        client ids."""
         ...
 
     async def covered(self, exchange: str, account: str) -> list[Record]:

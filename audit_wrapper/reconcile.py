@@ -205,14 +205,17 @@ class Reconciler:
         waiting, recorded = {one.row.order_key for one in mine if matching.is_unsettled(one)}, 0
         if not waiting:
             return (), (), 0
+        ahead = subject.clock_ahead
         found, left = await self._match(subject, waiting)
-        left = [
-            (one, why) for one, why in left if one.row.status != OrderStatus.REJECTED
-        ]  # absent, as far as anyone knows
+        for one, _ in left:
+            if matching.never_came_to_be(one) and one.row.found_by is None:
+                self._absent(subject, one, "the order that it was sent with ended without an execution, so it was never made")
+        # those that are settled like this are looked for in what comes by itself, and not asked for
+        left = [(one, why) for one, why in left if one.row.found_by is None and not matching.never_came_to_be(one)]
         if left:
             # what was open is not among the orders that stand now: it may be among those that are over
             symbols = sorted({symbol for one, _ in left if (symbol := _symbol(one.row)) is not None})
-            since = min(matching.window(one.row)[0] for one, _ in left) - MARGIN
+            since = min(matching.window(one, ahead)[0] for one, _ in left) - MARGIN
             asked_at = self._now()
             over = Gathered(subject)
             async for heard in asker.history(symbols, since, asked_at + MARGIN):
@@ -227,8 +230,12 @@ class Reconciler:
                 if run.gathered.again or over.again
                 else [one for one, why in left if self._is_absent(one, why, asked_at)]
             )
+            reason = (
+                f"no answer came, and the exchange has no such order: asked at {asked_at:%Y-%m-%d %H:%M:%S} UTC by its client "
+                "id where it had one, among what is open and in the history"
+            )
             for one in gone:
-                self._absent(subject, one, asked_at)
+                self._absent(subject, one, reason)
             found += [f"{_words(one.row)}: there is no such order at the exchange" for one in gone]
             left = [(one, why) for one, why in left if one not in gone]
             for one, _ in left:
@@ -248,11 +255,13 @@ class Reconciler:
         ]
         if not unsettled:
             return [], []
-        since = min(matching.window(one.row)[0] for one in unsettled)
-        until = max(matching.window(one.row)[1] for one in unsettled)
+        ahead = subject.clock_ahead
+        since = min(matching.window(one, ahead)[0] for one in unsettled)
+        until = max(matching.window(one, ahead)[1] for one in unsettled)
         exchange, account = subject.exchange or "", self._account
-        others = await self._read(lambda store: store.not_sent_by_us(exchange, account, since, until + MARGIN))
-        matched = matching.match(unsettled, others)
+        named = [one.row.client_order_id for one in unsettled if one.row.client_order_id is not None]
+        others = await self._read(lambda store: store.not_sent_by_us(exchange, account, since, until + MARGIN, named))
+        matched = matching.match(unsettled, others, ahead)
         for found in matched.found:
             self._found(subject, found)
         return [
@@ -277,15 +286,11 @@ class Reconciler:
             one.row.status == OrderStatus.UNKNOWN
             and why == matching.NOT_FOUND
             and symbol is not None
-            and absence_counts(one.row.exchange or "", symbol, matching.sent_until(one.row), asked_at)
+            and absence_counts(one.row.exchange or "", symbol, matching.sent_until(one), asked_at)
         )
 
-    def _absent(self, subject: ClientSubject, one: Incomplete, asked_at: datetime) -> None:
+    def _absent(self, subject: ClientSubject, one: Incomplete, reason: str) -> None:
         match = Match(intent_id=one.intent_id, part=one.part or "", found_by=FoundBy.ABSENCE)  # type: ignore[arg-type]
-        reason = (
-            f"no answer came, and the exchange has no such order: asked at {asked_at:%Y-%m-%d %H:%M:%S} UTC by its client "
-            "id where it had one, among what is open and in the history"
-        )
         self._recorder.told(RecordKind.MATCHED, subject.exchange, None, match=match, reason=reason)
 
 

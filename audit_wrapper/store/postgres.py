@@ -281,10 +281,13 @@ class PostgresStore:
         async with self._connections.use("read orders") as con:
             return await books.orders_between(con, self._sql, exchange, account, since, until)
 
-    async def not_sent_by_us(self, exchange: str, account: str, since: datetime, until: datetime) -> list[OrderRow]:
-        """Orders made in this time of which only the exchange knows who sent them."""
+    async def not_sent_by_us(
+        self, exchange: str, account: str, since: datetime, until: datetime, client_ids: Sequence[str]
+    ) -> list[OrderRow]:
+        """Orders made in this time of which only the exchange knows who sent them; whenever made, those with one of these
+        client ids."""
         async with self._connections.use("read orders") as con:
-            return await books.not_sent_by_us(con, self._sql, exchange, account, since, until)
+            return await books.not_sent_by_us(con, self._sql, exchange, account, since, until, client_ids)
 
     async def covered(self, exchange: str, account: str) -> list[Record]:
         """Records of kind `covered`: what was read of the exchange's history to its end."""

@@ -27,6 +27,11 @@ WHERE o.account = $1
                OR o.found_by = 'absence' AND o.order_id IS NULL))
 ORDER BY o.created_at, o.id;
 
+-- name: entries_of
+-- The orders that stops of these requests travelled with.
+SELECT a.intent_id AS placed_by, o.*
+FROM audit.orders a JOIN "monitoring"."orders" o USING (order_key) WHERE a.part = 'order' AND a.intent_id = ANY($1);
+
 -- name: orders_of_ids
 SELECT o.* FROM "monitoring"."orders" o
 WHERE o.order_key IN (SELECT order_key FROM audit.order_aliases
@@ -43,10 +48,10 @@ WHERE o.order_key IS NOT NULL AND o.exchange = $1 AND o.account = $2 AND o.creat
 ORDER BY o.created_at, o.id;
 
 -- name: not_sent_by_us
--- Orders of which only the exchange knows who sent them.
+-- Orders of which only the exchange knows who sent them: made between $3 and $4, or whenever with one of the client ids $5.
 SELECT o.* FROM "monitoring"."orders" o
 WHERE o.order_key IS NOT NULL AND o.exchange = $1 AND o.account = $2 AND o.origin IN ('external', 'backfilled')
-  AND o.created_at >= $3 AND o.created_at < $4
+  AND (o.created_at >= $3 AND o.created_at < $4 OR o.client_order_id = ANY($5))
 ORDER BY o.created_at, o.id;
 
 -- name: fills_of_orders
