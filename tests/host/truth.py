@@ -95,11 +95,13 @@ class Account:
 
     def truth(self) -> list[Order]:
         """The orders that the exchange took; what a conditional order became goes with it."""
-        children = {order.actual_order_id for order in self.sim.ledger.orders if order.actual_order_id}
+        ledger = self.sim.ledger.orders
+        children = {(order.symbol, order.actual_order_id) for order in ledger if order.actual_order_id}
         return [
             order
-            for order in self.sim.ledger.orders
-            if order.exchange_order_id is not None and not (order.kind == "order" and order.exchange_order_id in children)
+            for order in ledger
+            if order.exchange_order_id is not None
+            and not (order.kind == "order" and (order.symbol, order.exchange_order_id) in children)
         ]
 
     def same_as_the_ledger(self) -> None:
