@@ -317,7 +317,8 @@ class Fold:
         rank = _RANK[state.order_status] if state.order_status is not None else None
         less = filled is not None and before is not None and filled < before
         more = filled is not None and before is not None and filled > before
-        older = less or (rank is not None and rank < self._said and not more)
+        earlier = state.exchange_at is not None and (self.known.exchange_at or state.exchange_at) > state.exchange_at
+        older = less or (not more and (earlier or (rank is not None and rank < self._said)))
         self._know(state, gaps_only=older)
         for fill in state.fills:
             self._fill(fill, source_of(event.record))

@@ -26,6 +26,13 @@ class Pushed:
 
     def take(self, exchange: str, message: Any, subject: ClientSubject | None) -> bool:
         """Record what it tells of orders and payments. False: part of it could not be read, which is counted."""
+        try:
+            return self._take(exchange, message, subject)
+        except Exception as problem:  # whatever was handed in: the bot's own work goes on
+            self._failures.note("reading what the exchange pushed", problem)
+            return False
+
+    def _take(self, exchange: str, message: Any, subject: ClientSubject | None) -> bool:
         understood = True
         adapter = adapter_for(exchange)
         for part in _parts(message):

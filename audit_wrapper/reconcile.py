@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from audit_wrapper import matching
-from audit_wrapper.asking import Asker, absence_counts, id_kind
+from audit_wrapper.asking import Asker, absence_counts, id_kind, indexed_by
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.completeness import compare
 from audit_wrapper.delivery import Store
@@ -209,7 +209,9 @@ class Reconciler:
         found, left = await self._match(subject, waiting)
         for one, _ in left:
             if matching.never_came_to_be(one) and one.row.found_by is None:
-                self._absent(subject, one, "the order that it was sent with ended without an execution, so it was never made")
+                self._absent(
+                    subject, one, "the order that it was sent with ended without an execution, so it was never made"
+                )
         # those that are settled like this are looked for in what comes by itself, and not asked for
         left = [(one, why) for one, why in left if one.row.found_by is None and not matching.never_came_to_be(one)]
         if left:
@@ -250,10 +252,13 @@ class Reconciler:
     async def _match(
         self, subject: ClientSubject, waiting: set[UUID]
     ) -> tuple[list[str], list[tuple[Incomplete, str]]]:
+        # also those that are under way just now: an order that is theirs must not be taken for another's
         unsettled = [
-            one for one in await self.incomplete() if one.row.order_key in waiting and matching.is_unsettled(one)
+            one
+            for one in await self.incomplete()
+            if one.row.exchange == subject.exchange and matching.is_unsettled(one)
         ]
-        if not unsettled:
+        if not any(one.row.order_key in waiting for one in unsettled):
             return [], []
         ahead = subject.clock_ahead
         since = min(matching.window(one, ahead)[0] for one in unsettled)
@@ -262,11 +267,25 @@ class Reconciler:
         named = [one.row.client_order_id for one in unsettled if one.row.client_order_id is not None]
         others = await self._read(lambda store: store.not_sent_by_us(exchange, account, since, until + MARGIN, named))
         matched = matching.match(unsettled, others, ahead)
-        for found in matched.found:
-            self._found(subject, found)
-        return [
-            f"{_words(f.one.row)}: it is order {f.order.order_id} ({f.by.value})" for f in matched.found
-        ], matched.open
+        found, left = [], [(one, why) for one, why in matched.open if one.row.order_key in waiting]
+        for one in matched.found:
+            if one.one.row.order_key not in waiting:
+                continue
+            if self._is_early(one):
+                left.append(
+                    (one.one, "one order at the exchange fits; whether it is the only one shows when all are listed")
+                )
+                continue
+            self._found(subject, one)
+            found.append(f"{_words(one.one.row)}: it is order {one.order.order_id} ({one.by.value})")
+        return found, left
+
+    def _is_early(self, found: matching.Found) -> bool:
+        """Whether another order that fits may not be listed yet. A position has one stop of a kind and price at a time."""
+        row, symbol = found.one.row, _symbol(found.one.row) or ""
+        if found.by is not FoundBy.UNIQUE_MATCH or row.status != OrderStatus.UNKNOWN:
+            return False
+        return self._now() < indexed_by(row.exchange or "", symbol, matching.sent_until(found.one))
 
     def _found(self, subject: ClientSubject, found: matching.Found) -> None:
         symbol = _symbol(found.order) or ""

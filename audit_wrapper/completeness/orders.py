@@ -9,7 +9,7 @@ from audit_wrapper.completeness.differing import differences, fee_differences, s
 from audit_wrapper.completeness.shown import ShownOrder
 from audit_wrapper.completeness.words import order_text, utc
 from audit_wrapper.fold import RESTING_TYPES
-from audit_wrapper.records import OrderStatus
+from audit_wrapper.records import FoundBy, OrderStatus
 
 
 def match_orders(books: Books) -> None:
@@ -95,7 +95,7 @@ def check_rows(books: Books) -> None:
             books.ask(row, "UNKNOWN: nobody has said yet what became of it")
         elif row.order_id is None:
             # FIX: what was refused before it had an id was never on the exchange's books
-            if row.status != OrderStatus.REJECTED:
+            if row.status != OrderStatus.REJECTED and row.found_by != FoundBy.ABSENCE:
                 books.ask(row, "without an id: it cannot be looked up at the exchange")
         elif utc(row.created_at) < books.since:
             books.ask(row, "from before the range, and the exchange did not show it")
