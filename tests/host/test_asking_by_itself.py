@@ -53,7 +53,8 @@ async def test_soon_after_an_answer_that_leaves_something_open(account: Account)
 
 
 async def test_soon_after_an_answer_that_was_lost(account: Account) -> None:
-    await account.enter()  # the sweep that the first use of the client begins is over, or about to be
+    account.later()
+    await account.enter()
     account.sim.next("create", LoseAnswer())
     with pytest.raises(ccxt.NetworkError):
         await account.enter(20)
@@ -97,7 +98,7 @@ async def test_at_the_start_for_what_an_earlier_run_left_open(
                 await first.enter(20)
         sim.set_price(MNT, "1.09")
         async with AuditTrail.open(audit_dsn, journal=tmp_path, delivery_pause_s=0.01, **QUICK) as trail:
-            trail.wrap(client)
+            Account(sim, trail.wrap(client), trail).later()  # type: ignore[arg-type]
             await client.fetch_ticker(MNT)
             async with asyncio.timeout(15):
                 while True:

@@ -23,8 +23,7 @@ from truth import MNT, Account, account_on
 
 from audit_wrapper.rows import OrderRow
 
-LATER = timedelta(minutes=10)  # the exchange has indexed by then, and forgotten nothing
-NEVER_AGAIN = timedelta(days=4)  # forgotten
+FORGOTTEN = timedelta(days=4)
 
 
 @pytest.fixture
@@ -49,11 +48,6 @@ async def lost(account: Account, amount: float = 10, **params: object) -> OrderR
     return row
 
 
-def the_clock_is(account: Account, ahead: timedelta) -> None:
-    """The trail believes that it is that much later."""
-    account.trail._inquiry._reconciler._now = lambda: datetime.now(UTC) + ahead
-
-
 # -- it was taken
 
 
@@ -61,6 +55,7 @@ def the_clock_is(account: Account, ahead: timedelta) -> None:
 async def test_an_order_that_was_taken_is_found(account: Account, fault: object) -> None:
     account.sim.next("create", fault)
     key = (await lost(account)).order_key
+    account.later()
     (sentence,) = (await account.reconciled()).found
     row = account.row(size=Decimal(10))
     assert row.order_key == key
@@ -76,9 +71,41 @@ async def test_an_answer_that_cannot_be_read(account: Account) -> None:
     with contextlib.suppress(ccxt.BaseError):  # ccxt makes an order without an id of it
         await account.enter()
     assert account.row().order_id is None
+    account.later()
     await account.reconciled()
     assert account.row().status == "FILLED"
     account.same_as_the_ledger()
+
+
+async def test_the_only_order_that_fits_is_not_taken_while_another_may_not_be_listed_yet(bybit: Account) -> None:
+    """Another bot of the account did the same a moment before; ours is indexed later."""
+    other = bybit.sim.trade_by_hand(MNT, "buy", 10)
+    bybit.sim.index_delay_ms = -1
+    bybit.sim.next("create", LoseAnswer())
+    await lost(bybit)
+    report = await bybit.trail.reconcile()
+    assert bybit.row(origin="bot").status == "UNKNOWN"
+    assert len(report.unsettled) == 1
+    bybit.sim.index_now()
+    bybit.later()
+    await bybit.trail.reconcile()
+    assert bybit.row(origin="bot").order_id is None, "two fit, and nobody can say which is ours"
+    assert bybit.row(other.exchange_order_id).origin == "external"
+
+
+async def test_the_only_order_that_fits_is_not_taken_while_part_of_the_books_cannot_be_read(bybit: Account) -> None:
+    await bybit.enter(11)
+    other = bybit.sim.trade_by_hand(MNT, "buy", 10, type="limit", price="1.1")
+    bybit.sim.next("create", LoseAnswer())
+    with pytest.raises(ccxt.NetworkError):
+        await bybit.limit(10, 1.1)
+    ours = bybit.sim.ledger.orders[-1]
+    bybit.sim.cancel_by_hand(str(ours.exchange_order_id), MNT)  # it is in the history alone
+    bybit.later()
+    bybit.sim.next("GET /v5/order/history", HttpPage(502), 5)
+    await bybit.trail.reconcile()
+    assert bybit.row(size=Decimal(10), origin="bot").order_id is None
+    assert bybit.row(other.exchange_order_id).origin == "external"
 
 
 async def test_a_resting_order_is_found_by_its_client_id(account: Account) -> None:
@@ -96,6 +123,7 @@ async def test_a_stop_whose_answer_was_lost_is_found(account: Account) -> None:
     account.sim.next("stop" if account.is_binance else "create", LoseAnswer())
     with pytest.raises(ccxt.NetworkError):
         await account.stop()
+    account.later()
     await account.reconciled()
     row = account.row(type="STOP_MARKET")
     assert (row.status, row.trigger_price) == ("NEW", Decimal("1.1"))
@@ -110,6 +138,7 @@ async def test_an_attached_stop_whose_answer_was_lost_is_found(bybit: Account) -
     bybit.sim.next("stop", LoseAnswer())
     with pytest.raises(ccxt.NetworkError):
         await bybit.attach(stopLoss="1.1")
+    bybit.later()
     await bybit.reconciled()
     row = bybit.row(type="STOP_LOSS")
     assert (row.status, row.found_by) == ("NEW", "unique_match")
@@ -125,6 +154,7 @@ async def test_a_task_that_was_cancelled_after_the_request_left(account: Account
         await task
     hold.release()
     assert account.row().status == "UNKNOWN"
+    account.later()
     await account.reconciled()
     assert account.row().status == "FILLED"
     account.same_as_the_ledger()
@@ -138,6 +168,7 @@ async def test_an_order_that_is_not_indexed_yet_stays_unknown_until_it_is(accoun
     assert len(report.unsettled) == 1
     assert account.row().status == "UNKNOWN"
     account.sim.index_now()
+    account.later()
     await account.reconciled()
     assert account.row().status == "FILLED"
     account.same_as_the_ledger()
@@ -154,7 +185,7 @@ async def test_orders_alike_that_were_under_way_together_stay_unknown(bybit: Acc
     await asyncio.gather(*sent, return_exceptions=True)
     for hold in holds:
         hold.release()
-    the_clock_is(bybit, LATER)
+    bybit.later()
     report = await bybit.trail.reconcile()
     unknown = [row for row in bybit.trail.orders if row.status == "UNKNOWN"]
     assert len(unknown) == len(report.unsettled) == 2
@@ -167,6 +198,7 @@ async def test_orders_alike_one_after_the_other_are_told_apart_by_their_order(by
     for _ in range(2):
         with pytest.raises(ccxt.NetworkError):
             await bybit.enter()
+    bybit.later()
     report = await bybit.reconciled()
     assert report.unsettled == ()
     assert [row.order_id for row in bybit.trail.orders] == [o.exchange_order_id for o in bybit.sim.ledger.orders]
@@ -204,7 +236,7 @@ async def test_an_attempt_that_is_under_way_is_not_taken_for_the_lost_one_before
     answered.release()
     order_id = await again
     await asking
-    the_clock_is(bybit, LATER)
+    bybit.later()
     await bybit.reconciled()
     rows = {row.order_key: row for row in bybit.trail.orders}
     assert len(rows) == 2
@@ -219,7 +251,7 @@ async def test_a_lost_one_that_was_taken_and_one_that_was_not_cannot_be_told_apa
         bybit.sim.next("create", fault)
         with pytest.raises(ccxt.NetworkError):
             await bybit.enter()
-    the_clock_is(bybit, LATER)
+    bybit.later()
     report = await bybit.trail.reconcile()
     assert len(report.unsettled) == 2
     assert [row.status for row in bybit.trail.orders if row.origin == "bot"] == ["UNKNOWN", "UNKNOWN"]
@@ -235,7 +267,7 @@ async def test_an_order_that_was_not_taken_is_rejected_once_absence_proves_it(ac
     report = await account.trail.reconcile()
     assert len(report.unsettled) == 1
     assert account.row().status == "UNKNOWN", "it may not be indexed yet"
-    the_clock_is(account, LATER)
+    account.later()
     report = await account.reconciled()
     row = account.row()
     assert (row.status, row.found_by, row.filled, row.fee_status) == ("REJECTED", "absence", Decimal(0), "none_due")
@@ -250,7 +282,7 @@ async def test_an_order_that_was_not_taken_is_rejected_once_absence_proves_it(ac
 async def test_absence_proves_nothing_once_the_exchange_forgets(account: Account) -> None:
     account.sim.next("create", DropRequest())
     await lost(account)
-    the_clock_is(account, NEVER_AGAIN)
+    account.later(FORGOTTEN)
     report = await account.trail.reconcile()
     assert account.row().status == "UNKNOWN"
     assert len(report.unsettled) == 1
@@ -260,7 +292,7 @@ async def test_a_truth_that_comes_after_all_counts_over_absence(account: Account
     account.sim.index_delay_ms = -1
     account.sim.next("create", LoseAnswer())
     await lost(account)
-    the_clock_is(account, LATER)  # the exchange takes longer than it ever should
+    account.later()  # the exchange takes longer than it ever should
     await account.trail.reconcile()
     assert account.row().status == "REJECTED"
     account.sim.index_now()
@@ -275,7 +307,7 @@ async def test_a_truth_that_comes_after_all_counts_over_absence(account: Account
 async def test_nothing_is_absent_while_part_of_it_could_not_be_asked(account: Account, on: str) -> None:
     account.sim.next("create", DropRequest())
     await lost(account)
-    the_clock_is(account, LATER)
+    account.later()
     history = "GET /fapi/v1/allOrders" if account.is_binance else "GET /v5/order/history"
     account.sim.next("read" if on == "read" else history, HttpPage(502))
     report = await account.trail.reconcile()
@@ -288,7 +320,7 @@ async def test_nothing_is_absent_while_part_of_it_could_not_be_asked(account: Ac
 async def test_nothing_is_absent_at_a_rate_limit(account: Account) -> None:
     account.sim.next("create", DropRequest())
     await lost(account)
-    the_clock_is(account, LATER)
+    account.later()
     account.sim.next("read", RateLimited(), 50)
     asking = asyncio.create_task(account.trail.reconcile())
     with contextlib.suppress(TimeoutError):
@@ -340,6 +372,7 @@ async def test_orders_that_ccxt_sent_again_under_no_name(bybit: Account) -> None
     bybit.client.options.update(maxRetriesOnFailure=1, maxRetriesOnFailureDelay=1)
     bybit.sim.next("create", LoseAnswer())
     order_id = await bybit.enter()
+    bybit.later()
     await bybit.reconciled()
     assert len(bybit.truth()) == 2
     assert len(bybit.trail.orders) == 2
@@ -360,7 +393,7 @@ async def test_it_is_never_rejected_while_anything_is_open(account: Account) -> 
         if n % 3 == 0:
             await account.trail.reconcile()
             assert not [row for row in account.trail.orders if row.status == "REJECTED"]
-    the_clock_is(account, LATER)
+    account.later()
     report = await account.reconciled()
     assert report.unsettled == ()
     taken = {order.quantity for order in account.truth()}

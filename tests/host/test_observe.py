@@ -183,6 +183,7 @@ async def test_a_lost_order_that_is_pushed(account: Account) -> None:
     for message in raw(account.sim):
         assert account.trail.observe(account.sim.kind, message)
     assert sorted(row.origin or "" for row in account.trail.orders) == ["bot", "external"]
+    account.later()
     report = await account.reconciled()
     assert len(report.found) == 1
     assert account.row().found_by == ("client_order_id" if account.is_binance else "unique_match")
