@@ -126,6 +126,17 @@ async def test_asking_again_adds_nothing(account: Account) -> None:
     assert len(account.trail.records) == before
 
 
+async def test_two_orders_of_one_id(account: Account) -> None:
+    """Binance numbers the orders of each symbol by themselves."""
+    resting = await account.limit(0.01, 50_000, BTC)
+    filled = await account.limit(10, 1.1)
+    assert (resting == filled) is account.is_binance
+    account.sim.complete(filled, MNT)
+    await account.reconciled()
+    assert account.row(filled, symbol=SYMBOL).status == "FILLED"
+    account.same_as_the_ledger()
+
+
 async def test_a_range_of_time_in_small_pages(account: Account) -> None:
     sim = account.sim
     since = account.now()
