@@ -236,8 +236,7 @@ async def test_an_attempt_that_is_under_way_is_not_taken_for_the_lost_one_before
     answered.release()
     order_id = await again
     await asking
-    bybit.later()
-    await bybit.reconciled()
+    await bybit.reconciled_twice()
     rows = {row.order_key: row for row in bybit.trail.orders}
     assert len(rows) == 2
     assert rows.pop(first.order_key).status == "REJECTED"
@@ -268,7 +267,9 @@ async def test_an_order_that_was_not_taken_is_rejected_once_absence_proves_it(ac
     assert len(report.unsettled) == 1
     assert account.row().status == "UNKNOWN", "it may not be indexed yet"
     account.later()
-    report = await account.reconciled()
+    await account.reconciled()
+    assert account.row().status == "UNKNOWN", "it may have gone from one list to the other just then"
+    report = await account.reconciled_twice()
     row = account.row()
     assert (row.status, row.found_by, row.filled, row.fee_status) == ("REJECTED", "absence", Decimal(0), "none_due")
     assert row.reason is not None
@@ -292,8 +293,7 @@ async def test_a_truth_that_comes_after_all_counts_over_absence(account: Account
     account.sim.index_delay_ms = -1
     account.sim.next("create", LoseAnswer())
     await lost(account)
-    account.later()  # the exchange takes longer than it ever should
-    await account.trail.reconcile()
+    await account.reconciled_twice()  # the exchange takes longer than it ever should
     assert account.row().status == "REJECTED"
     account.sim.index_now()
     await account.reconciled(account.now() - timedelta(hours=1))
@@ -308,6 +308,8 @@ async def test_nothing_is_absent_while_part_of_it_could_not_be_asked(account: Ac
     account.sim.next("create", DropRequest())
     await lost(account)
     account.later()
+    await account.reconciled()
+    account.later(timedelta(minutes=20))
     history = "GET /fapi/v1/allOrders" if account.is_binance else "GET /v5/order/history"
     account.sim.next("read" if on == "read" else history, HttpPage(502))
     report = await account.trail.reconcile()
@@ -321,6 +323,8 @@ async def test_nothing_is_absent_at_a_rate_limit(account: Account) -> None:
     account.sim.next("create", DropRequest())
     await lost(account)
     account.later()
+    await account.reconciled()
+    account.later(timedelta(minutes=20))
     account.sim.next("read", RateLimited(), 50)
     asking = asyncio.create_task(account.trail.reconcile())
     with contextlib.suppress(TimeoutError):
@@ -337,6 +341,77 @@ async def test_an_order_that_the_exchange_refused_is_not_asked_for(account: Acco
     await account.reconciled()
     assert list(account.sim.requests) == []
     assert (account.row().status, account.row().found_by) == ("REJECTED", None)
+
+
+# -- other calls than an order
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_cancel_whose_answer_was_lost(account: Account, taken: bool) -> None:
+    order_id = await account.limit()
+    account.sim.next("cancel", LoseAnswer(headers_sent=True) if taken else HttpPage(502))
+    with pytest.raises(ccxt.BaseError):
+        await account.client.cancel_order(order_id, MNT)
+    assert account.row(order_id).status == "NEW"
+    await account.reconciled()
+    assert account.row(order_id).status == ("CANCELED" if taken else "NEW")
+    account.same_as_the_ledger()
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_cancel_of_all_whose_answer_was_lost(account: Account, taken: bool) -> None:
+    ids = [await account.limit(), await account.limit(20, 1.05)]
+    account.sim.next("cancel_all", LoseAnswer(headers_sent=True) if taken else HttpPage(502))
+    with pytest.raises(ccxt.BaseError):
+        await account.client.cancel_all_orders(MNT)
+    await account.reconciled()
+    assert {account.row(order_id).status for order_id in ids} == {"CANCELED" if taken else "NEW"}
+    account.same_as_the_ledger()
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_an_amendment_whose_answer_was_lost(account: Account, taken: bool) -> None:
+    order_id = await account.limit(10, 1.1)
+    account.sim.next("amend", LoseAnswer(headers_sent=True) if taken else HttpPage(502))
+    with pytest.raises(ccxt.BaseError):
+        await account.client.edit_order(order_id, MNT, "limit", "buy", 12, 1.15)
+    await account.reconciled()
+    row = account.row(order_id)
+    assert (row.size, row.limit_price) == ((Decimal(12), Decimal("1.15")) if taken else (Decimal(10), Decimal("1.1")))
+    account.same_as_the_ledger()
+
+
+async def test_a_batch_whose_answer_was_lost(account: Account) -> None:
+    account.sim.next("batch", LoseAnswer())
+    orders = [
+        {"symbol": MNT, "type": "limit", "side": "buy", "amount": 10.0, "price": 1.1},
+        {"symbol": MNT, "type": "limit", "side": "buy", "amount": 20.0, "price": 1.05},
+        {"symbol": MNT, "type": "market", "side": "buy", "amount": 30.0},
+    ]
+    with pytest.raises(ccxt.NetworkError):
+        await account.client.create_orders(orders)
+    account.later()
+    report = await account.reconciled()
+    assert len(report.found) == 3
+    assert {row.found_by for row in account.trail.orders} == {
+        "client_order_id" if account.is_binance else "unique_match"
+    }
+    account.same_as_the_ledger()
+
+
+async def test_a_stop_that_was_moved_and_whose_answer_was_lost(bybit: Account) -> None:
+    await bybit.enter()
+    await bybit.attach(stopLoss="1.1")
+    await bybit.reconciled()
+    bybit.sim.next("stop", LoseAnswer())
+    with pytest.raises(ccxt.NetworkError):
+        await bybit.attach(stopLoss="1.15")
+    bybit.later()
+    await bybit.reconciled()
+    old, new = (bybit.row(type="STOP_LOSS", trigger_price=Decimal(price)) for price in ("1.1", "1.15"))
+    assert new.status == "NEW"
+    assert old.status in ("MODIFIED", "CANCELED")
+    bybit.same_as_the_ledger()
 
 
 # -- it was sent again
@@ -393,8 +468,7 @@ async def test_it_is_never_rejected_while_anything_is_open(account: Account) -> 
         if n % 3 == 0:
             await account.trail.reconcile()
             assert not [row for row in account.trail.orders if row.status == "REJECTED"]
-    account.later()
-    report = await account.reconciled()
+    report = await account.reconciled_twice()
     assert report.unsettled == ()
     taken = {order.quantity for order in account.truth()}
     assert {row.size for row in account.trail.orders if row.status == "FILLED"} == taken

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import ccxt.async_support as ccxt
 import pytest
+from audited import audited
 from simulated_exchange import LoseAnswer, RateLimited, SimulatedExchange
 from truth import BTC, MNT, SYMBOL, Account, account_on
 
@@ -59,9 +61,7 @@ async def test_a_fee_is_pending_until_it_is_known(account: Account) -> None:
     assert row.fee_status == ("missing" if account.is_binance else "derived"), "Bybit names a rate"
     account.sim.settle_fees()
     await account.reconciled()
-    row = account.row(row_id)
-    assert row.fee == account.trade(row).fee == account.fill_of().fee_amount
-    assert row.fee_status == ("reported" if account.is_binance else "derived")
+    account.same_as_the_ledger()
 
 
 async def test_a_fee_corrected_later_is_one_more_record(account: Account) -> None:
@@ -185,6 +185,20 @@ async def test_it_does_not_audit_itself(account: Account) -> None:
     assert {record.kind for record in account.trail.records[before:]} == {RecordKind.RECONCILED}
 
 
+async def test_several_at_once(account: Account) -> None:
+    for _ in range(3):
+        await account.enter()
+    await account.stop()
+    account.sim.next("create", LoseAnswer())
+    with pytest.raises(ccxt.NetworkError):
+        await account.enter(20)
+    account.later()
+    since = account.now() - timedelta(hours=1)
+    await asyncio.gather(*(account.trail.reconcile(since) for _ in range(3)))
+    assert account.trail.status().failures == {}
+    account.same_as_the_ledger()
+
+
 # -- orders of others, and what the exchange pays
 
 
@@ -203,6 +217,29 @@ async def test_orders_of_others_are_external_and_linked_to_nothing(account: Acco
     assert account.row(own, symbol=SYMBOL).position_id == "12"
     assert account.row(own, symbol=SYMBOL).origin == account.trade(account.row(own, symbol=SYMBOL)).origin == "bot"
     assert account.trade(account.row(by_hand.exchange_order_id)).origin == "external"
+
+
+async def test_nothing_of_others_is_linked_to_the_bots_open_position(
+    sim: SimulatedExchange, bot_dsn: str, tmp_path: Path
+) -> None:
+    async with audited(sim, bot_dsn, tmp_path) as desk:
+        await desk.open()
+        position = await desk.position()
+        assert position["status"] == "active"
+        others = [sim.trade_by_hand(MNT, "buy", 5), sim.deleverage(MNT, 2), sim.liquidate(MNT, "0.2")]
+        for _ in range(2):
+            await desk.trail.reconcile(datetime.now(UTC) - timedelta(hours=1))
+        rows = {row["order_id"]: row for row in await desk.rows()}
+        origins = []
+        for order in others:
+            row = rows.pop(order.exchange_order_id)
+            origins.append(row["origin"])
+            assert (row["position_id"], row["signal_id"], row["link_how"]) == (None, None, None)
+        assert origins == ["external", "auto_deleveraging", "liquidation"]
+        assert {row["position_id"] for row in rows.values()} == {str(position["id"])}
+        trades = await desk.rows("trades", origin="external")
+        assert [trade["position_id"] for trade in trades] == [None]
+        assert desk.trail.status().failures == {}
 
 
 async def test_what_others_do_afterwards_is_followed(account: Account) -> None:

@@ -91,6 +91,13 @@ class Account:
         """The trail believes that it is later: all is indexed by then, and nothing forgotten."""
         self.trail._inquiry._reconciler._now = lambda: datetime.now(UTC) + ahead
 
+    async def reconciled_twice(self) -> ReconcileReport:
+        """Two looks, far enough apart that what is in neither of them does not exist. Returns the second report."""
+        self.later()
+        await self.reconciled()
+        self.later(timedelta(minutes=20))
+        return await self.reconciled()
+
     def now(self) -> datetime:
         """The exchange's clock."""
         return datetime.fromtimestamp(self.sim.now() / 1000, UTC)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_wrapper import matching
-from audit_wrapper.matching import NOT_FOUND, Matched, is_unsettled, match, never_came_to_be, window
+from audit_wrapper.matching import AMENDED, NOT_FOUND, Matched, is_unsettled, match, never_came_to_be, window
 from audit_wrapper.records import FoundBy
 from audit_wrapper.rows import Incomplete, OrderRow
 
@@ -71,14 +71,8 @@ def test_the_only_order_that_fits() -> None:
         {"symbol": "BTCUSDT", "unified_symbol": "BTC/USDT:USDT"},
         {"symbol": OWN, "unified_symbol": "MNT/USDT"},
         {"side": "sell"},
-        {"type": "LIMIT"},
-        {"size": Decimal(11)},
-        {"size": None},
         {"client_order_id": "another", "of_request": {"client_order_id": "mine"}},
         {"client_order_id": None, "of_request": {"client_order_id": "mine"}},
-        {"limit_price": Decimal("1.2"), "of_request": {"limit_price": Decimal("1.1")}},
-        {"trigger_price": Decimal("1.2"), "of_request": {"trigger_price": Decimal("1.1")}},
-        {"reduce_only": True, "of_request": {"reduce_only": False}},
         {"created_at": at(-1.001)},
         {"created_at": at(6.001)},
         {"order_id": None},
@@ -90,6 +84,31 @@ def test_an_order_that_differs_is_another(difference: dict[str, Any]) -> None:
     asked = request(**changes.pop("of_request", {}))
     result = match([asked], [order(**changes)])
     assert (result.found, result.open) == ([], [(asked, NOT_FOUND)])
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"type": "LIMIT"},
+        {"size": Decimal(11)},
+        {"size": None},
+        {"limit_price": Decimal("1.2"), "of_request": {"limit_price": Decimal("1.1")}},
+        {"trigger_price": Decimal("1.2"), "of_request": {"trigger_price": Decimal("1.1")}},
+        {"reduce_only": True, "of_request": {"reduce_only": False}},
+    ],
+    ids=repr,
+)
+def test_an_order_that_differs_in_what_may_have_changed_is_not_taken(difference: dict[str, Any]) -> None:
+    changes = dict(difference)
+    asked = request(**changes.pop("of_request", {}))
+    result = match([asked], [order(**changes)])
+    assert result.found == []
+    assert [one for one, _ in result.open] == [asked]
+
+
+def test_an_order_that_may_have_been_amended_keeps_a_request_from_being_absent() -> None:
+    ((_, why),) = match([request(type="LIMIT")], [order(type="LIMIT", size=Decimal(12))]).open
+    assert why == AMENDED
 
 
 @pytest.mark.parametrize(
