@@ -204,7 +204,9 @@ async def test_what_stays_as_it_is_is_written_once(account: Account) -> None:
     assert len(account.trail.records) <= written + 2, "the stop and the limit order, once each"
 
 
-async def test_a_database_that_is_away(sim: SimulatedExchange, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_database_that_is_away(
+    sim: SimulatedExchange, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     client = async_client(sim)
     try:
         await client.load_markets()

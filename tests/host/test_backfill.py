@@ -78,7 +78,7 @@ async def test_the_tables_are_the_ledger(account: Account) -> None:
     assert len(account.trail.funding) == len(account.sim.ledger.fundings) == WEEKS
     assert account.trail.status().failures == {}
 
-    assert [step.weeks_done for step in steps] == list(range(1, report.weeks + 1))
+    assert [step.parts_done for step in steps] == list(range(1, report.parts + 1))
     assert [step.until for step in steps] == sorted(step.until for step in steps)
     assert steps[-1].until == report.until
     assert steps[-1].recorded == report.recorded
@@ -92,13 +92,13 @@ async def test_a_second_run_adds_nothing(account: Account) -> None:
     report = await account.trail.backfill(since + timedelta(days=1))
     assert (report.recorded, account.trail.orders) == (0, rows)
     assert report.skipped >= WEEKS - 1
-    assert len(account.trail.records) <= records + 1, "but that the youngest weeks were read again"
+    assert len(account.trail.records) <= records + 1, "but that the youngest part was read again"
     assert len([r for r in account.trail.records[records:] if r.kind != "covered"]) == 0
 
 
 async def test_broken_off_by_its_own_progress(account: Account) -> None:
     def stop(step: BackfillProgress) -> None:
-        if step.weeks_done == 2:
+        if step.parts_done == 2:
             raise RuntimeError("enough for today")
 
     with pytest.raises(RuntimeError):
@@ -111,7 +111,7 @@ async def test_broken_off_by_its_own_progress(account: Account) -> None:
     assert before <= {row.order_key for row in account.trail.orders}
 
 
-async def test_broken_off_in_the_middle_of_a_week(account: Account) -> None:
+async def test_broken_off_in_the_middle_of_a_part(account: Account) -> None:
     paths = ("GET /fapi/v1/userTrades", "GET /v5/execution/list")
     answered: list[int] = []
 
@@ -135,7 +135,7 @@ async def test_broken_off_in_the_middle_of_a_week(account: Account) -> None:
     assert len(account.trail.funding) == WEEKS
 
 
-async def test_a_week_that_could_not_be_read_is_read_again(account: Account) -> None:
+async def test_a_part_that_could_not_be_read_is_read_again(account: Account) -> None:
     trades = "GET /fapi/v1/userTrades" if account.is_binance else "GET /v5/execution/list"
     account.sim.next(trades, HttpPage(502))
     report = await account.trail.backfill(begin())
@@ -154,7 +154,7 @@ async def test_what_the_exchange_forgot_is_told_and_blocks_nothing(account: Acco
     account.same_as_the_ledger()
     again = await account.trail.backfill(since)
     assert again.recorded == 0
-    assert again.skipped >= again.weeks - 2
+    assert again.skipped >= again.parts - 2
 
 
 async def test_small_pages(account: Account) -> None:
@@ -232,9 +232,8 @@ async def test_linked_by_the_bots_own_table_and_not_by_guess(
 
 
 async def test_what_cannot_be(sim: SimulatedExchange) -> None:
-    with memory_trail() as trail:
-        with pytest.raises(NotWrapped):
-            await trail.backfill(begin())
+    with memory_trail() as trail, pytest.raises(NotWrapped):
+        await trail.backfill(begin())
     async with account_on(sim) as account:
         with pytest.raises(SettingsError):
             await account.trail.backfill(datetime(2026, 1, 1))

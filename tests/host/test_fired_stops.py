@@ -57,7 +57,9 @@ async def test_a_stop_fires(account: Account, kind: str, type_: str) -> None:
 
 
 async def test_a_trailing_stop_fires(account: Account) -> None:
-    params: dict[str, Any] = {"trailingPercent": 5, "reduceOnly": True} if account.is_binance else {"trailingAmount": "0.05"}
+    params: dict[str, Any] = (
+        {"trailingPercent": 5, "reduceOnly": True} if account.is_binance else {"trailingAmount": "0.05"}
+    )
     with account.trail.position(id=12, signal_id=3, side="long"):
         await account.enter()
         await account.client.create_order(MNT, "market", "sell", 10, None, params)

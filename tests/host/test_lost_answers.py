@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import ccxt.async_support as ccxt
@@ -190,7 +190,9 @@ async def test_orders_alike_that_were_under_way_together_stay_unknown(bybit: Acc
     unknown = [row for row in bybit.trail.orders if row.status == "UNKNOWN"]
     assert len(unknown) == len(report.unsettled) == 2
     assert all("alike" in sentence for sentence in report.unsettled)
-    assert len([row for row in bybit.trail.orders if row.origin == "external"]) == 2, "the orders are there, as nobody's"
+    assert len([row for row in bybit.trail.orders if row.origin == "external"]) == 2, (
+        "the orders are there, as nobody's"
+    )
 
 
 async def test_orders_alike_one_after_the_other_are_told_apart_by_their_order(bybit: Account) -> None:
@@ -418,7 +420,9 @@ async def test_a_stop_that_was_moved_and_whose_answer_was_lost(bybit: Account) -
 
 
 async def test_an_order_that_ccxt_sent_again_with_the_same_client_id(sim: SimulatedExchange) -> None:
-    async with account_on(sim, client={"options": {"maxRetriesOnFailure": 2, "maxRetriesOnFailureDelay": 1}}) as account:
+    async with account_on(
+        sim, client={"options": {"maxRetriesOnFailure": 2, "maxRetriesOnFailureDelay": 1}}
+    ) as account:
         sim.next("create", LoseAnswer())
         with contextlib.suppress(ccxt.BaseError):  # the second one is refused for its id
             await account.limit(clientOrderId="mine-1")
@@ -433,7 +437,9 @@ async def test_an_order_that_ccxt_sent_again_with_the_same_client_id(sim: Simula
 
 async def test_two_orders_of_one_client_id(sim: SimulatedExchange) -> None:
     """Binance takes an id again once its order is over."""
-    async with account_on(sim, client={"options": {"maxRetriesOnFailure": 2, "maxRetriesOnFailureDelay": 1}}) as account:
+    async with account_on(
+        sim, client={"options": {"maxRetriesOnFailure": 2, "maxRetriesOnFailureDelay": 1}}
+    ) as account:
         sim.next("create", LoseAnswer())
         with contextlib.suppress(ccxt.BaseError):
             await account.enter(clientOrderId="mine-1")
@@ -460,7 +466,12 @@ async def test_orders_that_ccxt_sent_again_under_no_name(bybit: Account) -> None
 
 async def test_it_is_never_rejected_while_anything_is_open(account: Account) -> None:
     """Lost, dropped and answered by turns, asked for in between: no state that the ledger would deny."""
-    faults: list[Callable[[], object]] = [LoseAnswer, DropRequest, lambda: HttpPage(502, taken=True), lambda: HttpPage(502)]
+    faults: list[Callable[[], object]] = [
+        LoseAnswer,
+        DropRequest,
+        lambda: HttpPage(502, taken=True),
+        lambda: HttpPage(502),
+    ]
     for n in range(12):
         account.sim.next("create", faults[n % 4]())
         with pytest.raises(ccxt.BaseError):

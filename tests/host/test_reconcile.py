@@ -206,7 +206,9 @@ async def test_orders_of_others_are_external_and_linked_to_nothing(account: Acco
     with account.trail.position(id=12, signal_id=3, side="long"):
         own = await account.enter()
         by_hand = account.sim.trade_by_hand(MNT, "buy", 10)
-        other_bot = account.sim.trade_by_hand(BTC, "buy", "0.01", type="limit", price="50000", client_order_id="x-other")
+        other_bot = account.sim.trade_by_hand(
+            BTC, "buy", "0.01", type="limit", price="50000", client_order_id="x-other"
+        )
         stop = account.sim.trade_by_hand(MNT, "sell", 10, trigger_price="1.1", reduce_only=True)
         await account.reconciled(account.now() - timedelta(hours=1))
     account.same_as_the_ledger()
@@ -275,7 +277,9 @@ async def test_funding_is_there_once(account: Account) -> None:
 async def test_it_changes_nothing_of_what_the_bot_sends(sim: SimulatedExchange) -> None:
     async def day(asking: bool) -> list[object]:
         with SimulatedExchange(sim.kind) as exchange:
-            async with account_on(exchange, ask_exchange="auto" if asking else "off", ask_after_s=0.005, ask_every_s=0.01) as a:
+            async with account_on(
+                exchange, ask_exchange="auto" if asking else "off", ask_after_s=0.005, ask_every_s=0.01
+            ) as a:
                 await a.enter(clientOrderId="one")
                 await a.limit(10, 1.1, clientOrderId="two")
                 if asking:

@@ -100,7 +100,7 @@ class Account:
 
     def now(self) -> datetime:
         """The exchange's clock."""
-        return datetime.fromtimestamp(self.sim.now() / 1000, UTC)
+        return _moment(self.sim.now())
 
     # -- trail and ledger
 
@@ -135,6 +135,8 @@ class Account:
         assert (status, row.filled) == (order.status, executed.filled_quantity), (row, order)
         assert (row.side, row.limit_price) == (order.side, order.limit_price), (row, order)
         assert row.size == order.quantity or (order.kind in ("attached", "algo") and row.size is None), (row, order)
+        assert row.client_order_id == (order.client_order_id or None), (row, order)
+        assert row.reduce_only in (None, order.reduce_only or order.close_position), (row, order)
         trades = [trade for trade in self.trail.trades if trade.order_key == row.order_key]
         if not fills:
             assert (row.fee, row.fee_status, row.average_price, trades) == (None, "none_due", None, []), row
@@ -155,17 +157,14 @@ class Account:
 
     def told_fills(self) -> list[tuple[Any, ...]]:
         """The fills of the trail, comparable."""
-        return sorted(
-            (f.symbol, f.exchange_trade_id, f.exchange_order_id, f.side, f.price, f.quantity, f.fee, f.fee_currency)
-            + (f.liquidity,)
-            for f in self.trail.fills
-        )
+        names = ("symbol", "exchange_trade_id", "exchange_order_id", "side", "price", "quantity", "fee", "fee_currency")
+        return sorted((*(f[name] for name in names), f.liquidity, f.exchange_at) for f in self.trail.fills)
 
     def true_fills(self) -> list[tuple[Any, ...]]:
         """The fills of the ledger, comparable."""
+        names = ("symbol", "exchange_trade_id", "exchange_order_id", "side", "price", "quantity", "fee_amount")
         return sorted(
-            (f.symbol, f.exchange_trade_id, f.exchange_order_id, f.side, f.price, f.quantity, f.fee_amount)
-            + (f.fee_currency, f.liquidity)
+            (*(getattr(f, name) for name in names), f.fee_currency, f.liquidity, _moment(f.time))
             for f in self.sim.ledger.fills
         )
 
@@ -174,8 +173,14 @@ class Account:
         return self.sim.ledger.fills[number]
 
 
+def _moment(ms: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+
+
 @asynccontextmanager
-async def account_on(sim: SimulatedExchange, client: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[Account]:
+async def account_on(
+    sim: SimulatedExchange, client: dict[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[Account]:
     """An account with its markets loaded. `client`: configuration of ccxt's client. `settings`: of the trail."""
     real = async_client(sim, **(client or {}))
     try:

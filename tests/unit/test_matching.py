@@ -346,7 +346,9 @@ def test_the_order_of_what_is_given_says_nothing(asked: list[Incomplete], shown:
     chance.shuffle(shown)
     again = match(asked, shown)
     assert pairs(again) == pairs(first)
-    assert {(one.row.order_key, why) for one, why in again.open} == {(one.row.order_key, why) for one, why in first.open}
+    assert {(one.row.order_key, why) for one, why in again.open} == {
+        (one.row.order_key, why) for one, why in first.open
+    }
 
 
 @given(st.lists(st.tuples(_SECONDS, _SECONDS, st.floats(0, 1)), max_size=8), st.randoms(use_true_random=False))
