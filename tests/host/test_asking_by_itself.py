@@ -236,6 +236,32 @@ async def test_a_database_that_is_away(
         await client.close()
 
 
+def test_one_loop_after_the_other(sim: SimulatedExchange) -> None:
+    """A bot that calls `asyncio.run` again: what its first run left open is asked about in the second."""
+    trail = memory_trail(**QUICK)
+
+    async def first() -> None:
+        client = async_client(sim)
+        await client.load_markets()
+        trail.wrap(client)
+        await client.create_order(MNT, "market", "buy", 10)
+        trail.unwrap(client)
+        await client.close()
+
+    async def second() -> None:
+        client = async_client(sim)
+        await client.load_markets()
+        trail.wrap(client)
+        await client.fetch_ticker(MNT)
+        await until(lambda: trail.orders[0].fee_status == "reported")
+        await client.close()
+
+    with trail:
+        asyncio.run(first())
+        asyncio.run(second())
+        assert trail.status().failures == {}
+
+
 # -- the end
 
 

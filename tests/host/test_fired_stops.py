@@ -86,6 +86,42 @@ async def test_a_fired_stop_of_which_part_was_not_filled(account: Account) -> No
     assert (report.asked, report.recorded) == (0, 0), "it is over"
 
 
+async def test_a_stop_limit_that_fires_and_rests(account: Account) -> None:
+    with account.trail.position(id=12, signal_id=3, side="long"):
+        await account.enter()
+        params: dict[str, Any] = {"stopLossPrice": 1.1, "reduceOnly": True}
+        stop_id = str((await account.client.create_order(MNT, "limit", "sell", 10, 1.08, params))["id"])
+    account.sim.set_price(MNT, "1.05")
+    await account.reconciled()
+    row = account.row(stop_id)
+    assert (row.type, row.status, row.filled, row.limit_price) == ("STOP_LIMIT", "NEW", Decimal(0), Decimal("1.08"))
+    stop = account.sim.ledger.find_order(stop_id, MNT)
+    working = account.sim.ledger.executed(stop).exchange_order_id
+    account.sim.complete(str(working), MNT, "4")
+    await account.reconciled()
+    row = account.row(stop_id)
+    assert (row.status, row.filled, account.trade(row).executed_qty) == ("PARTIALLY_FILLED", Decimal(4), Decimal(4))
+    account.sim.cancel_by_hand(str(working), MNT)
+    await account.reconciled()
+    assert account.row(stop_id).status == "CANCELED"
+    assert len(account.trail.orders) == 2
+    account.same_as_the_ledger()
+
+
+async def test_a_stop_that_closes_whatever_there_is() -> None:
+    with SimulatedExchange("binance") as sim:
+        async with account_on(sim) as account:
+            await account.enter()
+            params = {"stopPrice": 1.1, "closePosition": True}
+            stop = await account.client.create_order(MNT, "STOP_MARKET", "sell", 10, None, params)
+            await account.reconciled()
+            sim.set_price(MNT, "1.09")
+            await account.reconciled()
+            row = account.row(stop["id"])
+            assert (row.status, row.filled, row.type) == ("FILLED", Decimal(10), "STOP_MARKET")
+            account.same_as_the_ledger()
+
+
 async def test_a_stop_that_was_canceled_by_hand(account: Account) -> None:
     await account.enter()
     stop_id = await account.stop()
@@ -134,6 +170,36 @@ async def test_stops_attached_to_an_entry(bybit: Account) -> None:
     await bybit.reconciled()
     fired(bybit, bybit.row(type="STOP_LOSS"))
     assert bybit.row(type="TAKE_PROFIT").status == "CANCELED", "the position is closed"
+    bybit.same_as_the_ledger()
+
+
+async def test_stops_attached_to_an_entry_that_rests(bybit: Account) -> None:
+    with bybit.trail.position(id=12, signal_id=3, side="long"):
+        entry = await bybit.limit(stopLoss={"triggerPrice": 1.0}, takeProfit={"triggerPrice": 1.4})
+    await bybit.reconciled()
+    bybit.sim.set_price(MNT, "1.1")
+    await bybit.reconciled()
+    assert bybit.row(entry).status == "FILLED"
+    for kind in ("STOP_LOSS", "TAKE_PROFIT"):
+        row = bybit.row(type=kind)
+        assert (row.status, row.found_by, row.position_id) == ("NEW", "unique_match", "12")
+    bybit.sim.set_price(MNT, "0.99")
+    await bybit.reconciled()
+    assert bybit.row(type="STOP_LOSS").status == "FILLED"
+    bybit.same_as_the_ledger()
+
+
+async def test_stops_attached_to_an_entry_that_was_canceled_unfilled(bybit: Account) -> None:
+    entry = await bybit.limit(stopLoss={"triggerPrice": 1.0})
+    await bybit.client.cancel_order(entry, MNT)
+    await bybit.reconciled()
+    assert bybit.row(entry).status == "CANCELED"
+    row = bybit.row(type="STOP_LOSS")
+    assert (row.order_id, row.status, row.filled) == (None, "CANCELED", Decimal(0))
+    assert row.reason is not None
+    assert "never made" in row.reason
+    report = await bybit.reconciled()
+    assert report.asked == 0
     bybit.same_as_the_ledger()
 
 

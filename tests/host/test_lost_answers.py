@@ -416,6 +416,34 @@ async def test_a_stop_that_was_moved_and_whose_answer_was_lost(bybit: Account) -
     bybit.same_as_the_ledger()
 
 
+async def test_an_entry_with_stops_whose_answer_was_lost(bybit: Account) -> None:
+    bybit.sim.next("create", LoseAnswer())
+    with pytest.raises(ccxt.NetworkError):
+        await bybit.enter(stopLoss={"triggerPrice": 1.1}, takeProfit={"triggerPrice": 1.4})
+    bybit.later()
+    await bybit.reconciled()
+    found = {row.type: (row.status, row.found_by) for row in bybit.trail.orders}
+    assert found == {
+        "MARKET": ("FILLED", "unique_match"),
+        "STOP_LOSS": ("NEW", "unique_match"),
+        "TAKE_PROFIT": ("NEW", "unique_match"),
+    }
+    bybit.same_as_the_ledger()
+
+
+async def test_an_entry_with_stops_that_was_not_taken(bybit: Account) -> None:
+    bybit.sim.next("create", DropRequest())
+    with pytest.raises(ccxt.NetworkError):
+        await bybit.enter(stopLoss={"triggerPrice": 1.1})
+    await bybit.reconciled_twice()
+    await bybit.reconciled()
+    assert {(row.type, row.status, row.order_id) for row in bybit.trail.orders} <= {
+        ("MARKET", "REJECTED", None),
+        ("STOP_LOSS", "REJECTED", None),
+    }
+    assert (await bybit.reconciled()).unsettled == ()
+
+
 # -- it was sent again
 
 

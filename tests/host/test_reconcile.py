@@ -185,6 +185,26 @@ async def test_it_does_not_audit_itself(account: Account) -> None:
     assert {record.kind for record in account.trail.records[before:]} == {RecordKind.RECONCILED}
 
 
+async def test_markets_that_are_spelled_alike() -> None:
+    """MNTUSDT is a contract and a spot market of Bybit; and there are prices of twelve decimals."""
+    with SimulatedExchange("bybit") as sim:
+        async with account_on(sim) as account:
+            await account.enter(10)
+            await account.client.create_order("MNT/USDT", "limit", "buy", 12, 1.5)
+            await account.client.create_order("PEPEX/USDT:USDT", "market", "buy", 5_000_000_000)
+            resting = sim.trade_by_hand("MNT/USDT", "buy", 10, type="limit", price="1.1")
+            await account.reconciled(account.now() - timedelta(hours=1))
+            account.same_as_the_ledger()
+            spelled = {(row.symbol, row.unified_symbol) for row in account.trail.orders}
+            assert {(SYMBOL, MNT), (SYMBOL, "MNT/USDT"), ("PEPEXUSDT", "PEPEX/USDT:USDT")} == spelled
+            assert account.row(resting.exchange_order_id).unified_symbol == "MNT/USDT"
+            async with account_on(sim) as other:
+                for message in sim.messages():
+                    assert other.trail.observe("bybit", message["message"])
+                other.same_as_the_ledger()
+                assert {(row.symbol, row.unified_symbol) for row in other.trail.orders} == spelled
+
+
 async def test_several_at_once(account: Account) -> None:
     for _ in range(3):
         await account.enter()

@@ -134,7 +134,8 @@ class Account:
         status = "CANCELED" if row.status == "MODIFIED" and order.kind == "attached" else row.status
         assert (status, row.filled) == (order.status, executed.filled_quantity), (row, order)
         assert (row.side, row.limit_price) == (order.side, order.limit_price), (row, order)
-        assert row.size == order.quantity or (order.kind in ("attached", "algo") and row.size is None), (row, order)
+        if not order.close_position:  # such a stop has no size, until it is known what it closed
+            assert row.size == order.quantity or (order.kind == "attached" and row.size is None), (row, order)
         assert row.client_order_id == (order.client_order_id or None), (row, order)
         assert row.reduce_only in (None, order.reduce_only or order.close_position), (row, order)
         trades = [trade for trade in self.trail.trades if trade.order_key == row.order_key]
