@@ -145,9 +145,7 @@ class Reconciler:
                     exchange, account, *_EVER, gathered.sightings, books.orders, books.fills, algo_keys=books.algo_keys
                 ),
             )
-            news = {finding.order_id for finding in (*said.missing, *said.different)} | _older_than_thought(
-                books, orders
-            )
+            news = {finding.order_id for finding in (*said.missing, *said.different)} | _beside(books, orders)
             orders = [told for told in orders if any(value in news for _, value in told.ids)]
         recorded = sum(self._write(subject, told, method) for told in orders)
         await self._record_payments(subject, gathered, method)
