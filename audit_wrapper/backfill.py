@@ -79,13 +79,16 @@ class Backfill:
         recorded = skipped = 0
         problems = list(unasked)
         for number, (first, last) in enumerate(weeks, 1):
-            left = tuple(symbol for symbol in wanted or (_ALL,) if (symbol, first, last) not in done)
+            left = tuple(symbol for symbol in wanted or (_ALL,) if not _is_in(done.get(symbol, ()), first, last))
             if not left:
                 skipped += 1
             else:
                 gathered = Gathered(subject)
-                async for heard in asker.history([s for s in left if s != _ALL], first - MARGIN, last + MARGIN):
+                named_ones = [symbol for symbol in left if symbol != _ALL]
+                async for heard in asker.history(named_ones, first - MARGIN, last + MARGIN):
                     gathered.take(heard)
+                if last + _NOT_YET >= now:  # some list in their histories only what is over
+                    gathered.take(await asker.open_orders(named_ones))
                 recorded += await self._reconciler.record(subject, gathered, BACKFILL)
                 problems += [why for why in gathered.unasked if why not in problems]
                 if not gathered.again and last + _NOT_YET < now:
@@ -123,18 +126,27 @@ class Backfill:
 _ALL = "*"  # every symbol, at an exchange that lists them together
 
 
-def _covered(records: Iterable[Record]) -> set[tuple[str, datetime, datetime]]:
-    found: set[tuple[str, datetime, datetime]] = set()
+_Range = tuple[datetime, datetime]
+
+
+def _covered(records: Iterable[Record]) -> dict[str, list[_Range]]:
+    """By symbol: the ranges of time that were read to their end."""
+    found: dict[str, list[_Range]] = {}
     for record in records:
         given = record.call.arguments if record.call is not None else {}
-        first, last = datetime.fromisoformat(given["since"]), datetime.fromisoformat(given["until"])
-        found.update((symbol, first, last) for symbol in given["symbols"])
+        for symbol in given["symbols"]:
+            span = datetime.fromisoformat(given["since"]), datetime.fromisoformat(given["until"])
+            found.setdefault(symbol, []).append(span)
     return found
 
 
-def _weeks(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """The range in whole weeks that do not depend on where it begins, so that another run meets the same ones."""
+def _is_in(spans: Iterable[_Range], first: datetime, last: datetime) -> bool:
+    return any(began <= first and last <= ended for began, ended in spans)
+
+
+def _weeks(since: datetime, until: datetime) -> Iterator[_Range]:
+    """The range cut at weeks that do not depend on where it begins, so that another run meets the same ones."""
     first = _EPOCH + (since - _EPOCH) // _WEEK * _WEEK
     while first < until:
-        yield first, min(first + _WEEK, until) if first + _WEEK > until else first + _WEEK
+        yield max(first, since), min(first + _WEEK, until)
         first += _WEEK

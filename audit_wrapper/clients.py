@@ -8,6 +8,7 @@ text that came back. (ccxt 4.2 and later; names, not classes, are relied on.)
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -60,6 +61,14 @@ class ClientSubject:
         own = getattr(self.client, "__dict__", {}) if self.transport else {}
         found = [own.get(name) for name in _SECRETS]
         return [word for word in found if isinstance(word, str) and len(word) >= _SECRET_LENGTH]
+
+    @property
+    def clock_ahead(self) -> timedelta:
+        """How far the bot's clock is ahead of the exchange's, where the client has measured it (ccxt:
+        `adjustForTimeDifference`); else nothing."""
+        options = getattr(self.client, "options", None)
+        measured = options.get("timeDifference") if isinstance(options, dict) else None
+        return timedelta(milliseconds=measured) if isinstance(measured, int | float) else timedelta(0)
 
     def market(self, symbol: object, params: object) -> Market | None:
         """The client's own market entry for a unified symbol, or for the exchange's spelling of one."""

@@ -78,8 +78,8 @@ class Store(Protocol):
         ...
 
     async def incomplete(self, account: str, since: datetime) -> list[Incomplete]:
-        """Orders to ask the exchange about: not done yet, nobody knows, a fee still unknown, or (of those made after
-        `since`) over without ever having had an id."""
+        """Orders to ask the exchange about: not done yet, nobody knows, a fee still unknown. Of those made after `since` also:
+        over without ever having had an id, taken for absent, a fee that the exchange has not named."""
         ...
 
     async def orders_of(self, exchange: str, account: str, ids: Iterable[str]) -> Books:
@@ -90,8 +90,11 @@ class Store(Protocol):
         """Orders made or executed in this time, or open since."""
         ...
 
-    async def not_sent_by_us(self, exchange: str, account: str, since: datetime, until: datetime) -> list[OrderRow]:
-        """Orders made in this time of which only the exchange knows who sent them."""
+    async def not_sent_by_us(
+        self, exchange: str, account: str, since: datetime, until: datetime, client_ids: Sequence[str]
+    ) -> list[OrderRow]:
+        """Orders made in this time of which only the exchange knows who sent them; whenever made, those with one of these
+        client ids."""
         ...
 
     async def covered(self, exchange: str, account: str) -> list[Record]:

@@ -317,7 +317,8 @@ class Fold:
         rank = _RANK[state.order_status] if state.order_status is not None else None
         less = filled is not None and before is not None and filled < before
         more = filled is not None and before is not None and filled > before
-        older = less or (rank is not None and rank < self._said and not more)
+        earlier = state.exchange_at is not None and (self.known.exchange_at or state.exchange_at) > state.exchange_at
+        older = less or (not more and (earlier or (rank is not None and rank < self._said)))
         self._know(state, gaps_only=older)
         for fill in state.fills:
             self._fill(fill, source_of(event.record))
@@ -330,7 +331,10 @@ class Fold:
         if state.order_status is not None:
             self._move(state.order_status, None)
         # the exchange's own word goes with the status; one that none of ours stands for is taken while it may change
-        goes_with = state.order_status is self.status and (not older or was is not self.status)
+        replaced = (
+            self.status is OrderStatus.MODIFIED and state.order_status is OrderStatus.CANCELED
+        )  # one thing, two words
+        goes_with = replaced or (state.order_status is self.status and (not older or was is not self.status))
         if state.exchange_status is not None and (goes_with if rank is not None else self._said < _DONE and not older):
             self.known = _with(self.known, {"exchange_status": state.exchange_status})
         self._executed(state, event.record, before)

@@ -61,7 +61,7 @@ class Inquirer:
         self._following: set[Question] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None  # the one that is swept on
-        self._again: asyncio.Event | None = None
+        self._wake: asyncio.Future[None] | None = None  # what the sweeping waits for
         self.closed = False
 
     def asker(self, subject: ClientSubject, *, patience_s: float | None = None) -> Asker:
@@ -103,8 +103,7 @@ class Inquirer:
                 self._loop = asyncio.get_running_loop()
             except RuntimeError:
                 return
-            self._again = asyncio.Event()
-            self._spawn(self._keep_sweeping(self._again), self._loop)
+            self._spawn(self._keep_sweeping(self._loop), self._loop)
 
     # -- on the bot's loop
 
@@ -114,8 +113,8 @@ class Inquirer:
         try:
             whole = codec.decode(codec.encode(record))
             question = _question(whole)
-            if self._again is not None and loop is self._loop and _leaves_no_id(whole):
-                self._again.set()
+            if self._wake is not None and loop is self._loop and _leaves_no_id(whole):
+                _end(self._wake)
         except Exception as problem:  # on the bot's loop: nothing of ours may surface there
             self._failures.note("asking the exchange", problem)
             return
@@ -138,9 +137,8 @@ class Inquirer:
     async def _follow(self, question: Question, subject: ClientSubject) -> None:
         """Ask about one order until the answer is complete, less and less often."""
         try:
-            asker = self.asker(subject)
             for attempt in range(_TRIES):
-                heard = await asker.order(question.symbol, question.order_id, id_kind=question.id_kind)
+                heard = await self.asker(subject).order(question.symbol, question.order_id, id_kind=question.id_kind)
                 if self.closed:
                     return
                 gathered = Gathered(subject)
@@ -154,18 +152,27 @@ class Inquirer:
         finally:
             self._following.discard(question)
 
-    async def _keep_sweeping(self, again: asyncio.Event) -> None:
+    async def _keep_sweeping(self, loop: asyncio.AbstractEventLoop) -> None:
+        await asyncio.sleep(self._settings.ask_after_s)
         while not self.closed:
+            self._wake = loop.create_future()
             try:
-                await asyncio.sleep(self._settings.ask_after_s)
-                again.clear()
                 await self._sweep()
             except StoreUnavailable:
                 pass  # delivery says so; the next sweep may reach it
             except Exception as problem:
                 self._failures.note("asking the exchange", problem)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(again.wait(), self._settings.ask_every_s)
+            # not `wait_for`: it makes a task, of which a loop that is closed without a word would speak
+            timer = loop.call_later(self._settings.ask_every_s, _end, self._wake)
+            try:
+                await self._wake
+            finally:
+                timer.cancel()
+
+
+def _end(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def _leaves_no_id(record: Record) -> bool:

@@ -49,11 +49,14 @@ class Inquiry:
         return self._pushed.take(exchange, message, self._clients().get(exchange))
 
     async def reconcile(
-        self, since: datetime | None, until: datetime | None, *, sparing: bool = False
+        self, exchange: str | None, since: datetime | None, until: datetime | None, *, sparing: bool = False
     ) -> ReconcileReport:
         """See AuditTrail."""
         span = _span(since, until) if since is not None or until is not None else None
-        clients, incomplete = self._clients(), await self._reconciler.incomplete()
+        clients = self._clients() if exchange is None else {exchange: self._client(exchange)}
+        incomplete = await self._reconciler.incomplete()
+        if exchange is not None:
+            incomplete = [one for one in incomplete if one.row.exchange == exchange]
         report = ReconcileReport()
         for subject in clients.values():
             report += await self._reconciler.run(
@@ -84,7 +87,11 @@ class Inquiry:
         await self._reconciler.ask_after(subject, asker, books.orders, gathered)
         ids = {value for told in gathered.orders() for _, value in told.ids}
         more = await self._read(lambda store: store.orders_of(name, account, ids))
-        whole = _together(books, more)
+        whole, unheard = _together(books, more), list(gathered.unasked)
+        if gathered.again:
+            # what could not be looked at is neither there nor not there
+            whole, left_out = _shown_only(whole, ids)
+            unheard.append(f"{left_out} orders of the trail: part of the exchange's lists could not be heard")
         adapter = adapter_for(name)
         payments = [
             Payment(
@@ -108,7 +115,7 @@ class Inquiry:
                 whole.orders,
                 whole.fills,
                 payments=payments,
-                unasked=[*unasked, *gathered.unasked],
+                unasked=[*unasked, *unheard],
                 algo_keys=whole.algo_keys,
             ),
         )
@@ -131,7 +138,7 @@ class Inquiry:
         self.inquirer.close()
 
     async def _sweep(self) -> ReconcileReport:
-        return await self.reconcile(None, None, sparing=True)
+        return await self.reconcile(None, None, None, sparing=True)
 
     def _client(self, exchange: str | None) -> ClientSubject:
         clients = self._clients()
@@ -156,6 +163,14 @@ def _span(since: datetime | None, until: datetime | None) -> tuple[datetime, dat
     if last <= first:
         raise SettingsError(f"the range ends ({last.isoformat()}) before it begins ({first.isoformat()})")
     return first.astimezone(UTC), last.astimezone(UTC)
+
+
+def _shown_only(books: Books, ids: set[str]) -> tuple[Books, int]:
+    """The orders that have one of these ids, or none; and how many were left out."""
+    orders = tuple(row for row in books.orders if row.order_id is None or row.order_id in ids)
+    keys = {row.order_key for row in orders}
+    fills = tuple(fill for fill in books.fills if fill.order_key in keys)
+    return Books(orders, fills, books.algo_keys & keys), len(books.orders) - len(orders)
 
 
 def _together(one: Books, other: Books) -> Books:

@@ -41,26 +41,33 @@ class Matched(NamedTuple):
 
 
 def is_unsettled(one: Incomplete) -> bool:
-    """Whether its id is still to be found: nobody knows whether it exists, or it does and got no id."""
+    """Whether its id is still to be found: nobody knows whether it exists, it does and got no id, or it was taken for absent."""
     row = one.row
-    if row.order_id is not None or one.intent_id is None or row.status == OrderStatus.REJECTED:
+    if row.order_id is not None or one.intent_id is None:
         return False
+    if row.found_by == FoundBy.ABSENCE:
+        return True
     return row.status == OrderStatus.UNKNOWN or row.type in _ATTACHED_TYPES
 
 
-def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow]) -> Matched:
-    """Find these orders among those of the same exchange and account that nobody is known to have sent."""
+def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: timedelta = timedelta(0)) -> Matched:
+    """Find these orders among those of the same exchange and account that nobody is known to have sent.
+
+    ahead: how far the bot's clock is ahead of the exchange's, as far as its client has measured that.
+    """
     left = sorted(unsettled, key=lambda one: (one.row.created_at, one.row.order_key))
     free = sorted((row for row in others if row.order_id is not None), key=lambda row: (row.created_at, row.order_key))
     found: list[Found] = []
-    for order in list(free):
-        one = next((one for one in left if _same_client_id(one.row, order) and _in_time(one.row, order)), None)
-        if one is not None:
-            found.append(Found(one, order, FoundBy.CLIENT_ORDER_ID))
-            left.remove(one)
-            free.remove(order)
+    for in_time in (True, False):  # a client id that was used twice: each order to the request of its time, first
+        for order in list(free):
+            named = [one for one in left if _same_client_id(one.row, order)]
+            one = next((one for one in named if not in_time or _in_time(one, order, ahead)), None)
+            if one is not None:
+                found.append(Found(one, order, FoundBy.CLIENT_ORDER_ID))
+                left.remove(one)
+                free.remove(order)
     still_open: list[tuple[Incomplete, str]] = []
-    for asked, shown in _groups(left, free):
+    for asked, shown in _groups(left, free, ahead):
         if asked and len(asked) == len(shown) and _one_after_the_other(asked):
             found += [Found(one, order, FoundBy.UNIQUE_MATCH) for one, order in zip(asked, shown, strict=True)]
         elif shown:
@@ -71,18 +78,30 @@ def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow]) -> Matche
     return Matched(found, still_open)
 
 
-def sent_until(row: OrderRow) -> datetime:
-    """The last moment at which the request can have been under way."""
+def never_came_to_be(one: Incomplete) -> bool:
+    """Whether it is a stop that was sent with an order of which nothing was executed: then it was never made."""
+    entry = one.entry
+    if one.row.order_id is not None or entry is None or entry.filled != 0:
+        return False
+    return entry.status in (OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED)
+
+
+def sent_until(one: Incomplete) -> datetime:
+    """The last moment at which the request can have been under way; of a stop that travelled with an order, the last one at
+    which that can have been executed, which makes it."""
+    row = one.row
+    if one.entry is not None:
+        return max(row.created_at + _LONGEST_CALL, one.entry.updated_at)
     return min(row.updated_at, row.created_at + _LONGEST_CALL) if row.type in _ATTACHED_TYPES else row.updated_at
 
 
-def window(row: OrderRow) -> tuple[datetime, datetime]:
+def window(one: Incomplete, ahead: timedelta = timedelta(0)) -> tuple[datetime, datetime]:
     """Between which moments of the exchange's clock the order was made, if it was."""
-    return row.created_at - _AHEAD, sent_until(row) + _BEHIND
+    return one.row.created_at - _AHEAD - ahead, sent_until(one) + _BEHIND - ahead
 
 
-def _in_time(row: OrderRow, order: OrderRow) -> bool:
-    first, last = window(row)
+def _in_time(one: Incomplete, order: OrderRow, ahead: timedelta) -> bool:
+    first, last = window(one, ahead)
     return first <= order.created_at <= last
 
 
@@ -90,7 +109,8 @@ def _same_client_id(row: OrderRow, order: OrderRow) -> bool:
     return row.client_order_id is not None and row.client_order_id == order.client_order_id and _same_symbol(row, order)
 
 
-def _alike(row: OrderRow, order: OrderRow) -> bool:
+def _alike(one: Incomplete, order: OrderRow, ahead: timedelta) -> bool:
+    row = one.row
     if row.client_order_id is not None and row.client_order_id != order.client_order_id:
         return False  # it would show the id that was sent
     trails = row.type == "TRAILING_STOP_MARKET"
@@ -102,7 +122,7 @@ def _alike(row: OrderRow, order: OrderRow) -> bool:
         and row.limit_price in (None, order.limit_price)
         and (trails or row.trigger_price in (None, order.trigger_price))
         and (row.reduce_only is None or order.reduce_only is None or row.reduce_only == order.reduce_only)
-        and _in_time(row, order)
+        and _in_time(one, order, ahead)
     )
 
 
@@ -110,9 +130,11 @@ def _same_symbol(row: OrderRow, order: OrderRow) -> bool:
     return same_symbol(row.unified_symbol or row.symbol or "", order.unified_symbol or order.symbol or "")
 
 
-def _groups(left: Sequence[Incomplete], free: Sequence[OrderRow]) -> Iterator[tuple[list[Incomplete], list[OrderRow]]]:
+def _groups(
+    left: Sequence[Incomplete], free: Sequence[OrderRow], ahead: timedelta
+) -> Iterator[tuple[list[Incomplete], list[OrderRow]]]:
     """Requests and orders that may be each other's, as small as can be, each in the order of time."""
-    like = {one.row.order_key: [order for order in free if _alike(one.row, order)] for one in left}
+    like = {one.row.order_key: [order for order in free if _alike(one, order, ahead)] for one in left}
     rest = list(left)
     while rest:
         asked, shown = [rest.pop(0)], list[OrderRow]()
@@ -127,7 +149,7 @@ def _groups(left: Sequence[Incomplete], free: Sequence[OrderRow]) -> Iterator[tu
 
 def _one_after_the_other(asked: Sequence[Incomplete]) -> bool:
     """Whether none of these requests was under way beside another: then the exchange made their orders in their order."""
-    return all(sent_until(one.row) <= after.row.created_at for one, after in itertools.pairwise(asked)) or (
+    return all(sent_until(one) <= after.row.created_at for one, after in itertools.pairwise(asked)) or (
         len({one.row.type for one in asked} & _ATTACHED_TYPES) == 1
         and len({one.row.created_at for one in asked}) == len(asked)
     )

@@ -153,7 +153,7 @@ class _Rows:
 
     def _is_absent(self) -> bool:
         # what is heard of an order later counts over not having found it
-        return self.fold.absent is not None and self.fold.status is OrderStatus.UNKNOWN and not self.fold.fills
+        return self.fold.absent is not None and self.fold.known.exchange_order_id is None and not self.fold.fills
 
     def _origin(self) -> Origin:
         if self.fold.placed is not None:
@@ -202,7 +202,8 @@ class _Rows:
     def _final_status(self, size: Decimal | None, filled: Decimal | None) -> OrderStatus:
         status = self.fold.status or OrderStatus.UNKNOWN
         if self._is_absent():
-            return OrderStatus.REJECTED
+            # a stop that was taken with an order which came to nothing was not refused
+            return OrderStatus.REJECTED if self.fold.taken is None else OrderStatus.CANCELED
         if filled and size is not None and filled >= size:
             return OrderStatus.FILLED
         if status is OrderStatus.FILLED and filled is not None and size is not None and filled < size:

@@ -7,6 +7,7 @@ from typing import Any
 
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.exchanges import adapter_for
+from audit_wrapper.exchanges.sightings import readable
 from audit_wrapper.failures import Failures
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Call, RecordKind, Seam
@@ -25,6 +26,13 @@ class Pushed:
 
     def take(self, exchange: str, message: Any, subject: ClientSubject | None) -> bool:
         """Record what it tells of orders and payments. False: part of it could not be read, which is counted."""
+        try:
+            return self._take(exchange, message, subject)
+        except Exception as problem:  # whatever was handed in: the bot's own work goes on
+            self._failures.note("reading what the exchange pushed", problem)
+            return False
+
+    def _take(self, exchange: str, message: Any, subject: ClientSubject | None) -> bool:
         understood = True
         adapter = adapter_for(exchange)
         for part in _parts(message):
@@ -41,7 +49,9 @@ class Pushed:
             if len(self._seen) > _REMEMBERED:
                 del self._seen[next(iter(self._seen))]
             symbols = {sighting.state.symbol for sighting in seen}
-            market = subject.market(next(iter(symbols)), None) if subject is not None and len(symbols) == 1 else None
+            market = None
+            if subject is not None and len(symbols) == 1:
+                market = subject.market(next(iter(symbols)), {"category": _category(part)})
             call = Call(seam=Seam.USER, target=exchange, method="observe")
             self._recorder.told(RecordKind.OBSERVED, exchange, call, part, market=market)
         return understood
@@ -53,6 +63,23 @@ def _parts(message: Any) -> Iterator[Any]:
             yield from _parts(part)
     else:
         yield message
+
+
+def _category(part: Any) -> str | None:
+    """The kind of market a message is of, as ccxt's markets call it; a spot market may be spelled as a contract is."""
+    shown = readable(part)
+    if not isinstance(shown, dict):
+        return None
+    data = shown.get("data", shown.get("info", shown))
+    row = data[0] if isinstance(data, list) and data else data
+    if not isinstance(row, dict):
+        return None
+    said = row.get("category")
+    if isinstance(said, str):
+        return said
+    return {"executionReport": "spot", "ORDER_TRADE_UPDATE": "contract", "ALGO_UPDATE": "contract"}.get(
+        str(row.get("e"))
+    )
 
 
 def _shape(part: Any) -> str:

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from audit_wrapper import matching
-from audit_wrapper.asking import Asker, absence_counts, id_kind
+from audit_wrapper.asking import Asker, absence_counts, id_kind, indexed_by
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.completeness import compare
 from audit_wrapper.delivery import Store
@@ -31,6 +31,7 @@ RECONCILE = "reconcile"
 LOOK_BACK = timedelta(days=7)  # stops that are over and never had an id are looked for that long
 MARGIN = timedelta(minutes=1)  # histories are asked for a little more than is needed: clocks differ
 _REMEMBERED = 100_000
+_OVER = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED})
 _LEAST_WAIT, _LONGEST_WAIT = timedelta(seconds=2), timedelta(hours=6)
 _EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
@@ -101,24 +102,27 @@ class Reconciler:
             now = self._now()
             mine = [one for one in mine if self._not_before.get(one.row.order_key, now) <= now]
         run = _Run(subject, asker)
-        if mine:
-            await run.ask_what_is_open(mine)
-            for one in mine:
-                await run.ask_about(one)
+        symbols = run.symbols(mine)
         if span is not None:
-            symbols, unasked = await asker.symbols(*span)
+            traded, unasked = await asker.symbols(*span)
             run.gathered.unasked += unasked
-            async for heard in asker.history(sorted(symbols | run.symbols(mine)), *span):
+            symbols |= traded
+        if mine or span is not None:
+            run.gathered.take(await asker.open_orders(sorted(symbols)))
+        for one in mine:
+            await run.ask_about(one)
+        if span is not None:
+            async for heard in asker.history(sorted(symbols), *span):
                 run.gathered.take(heard)
         recorded = await self.record(subject, run.gathered)
-        found, unsettled = await self._settle(subject, asker, mine, run) if mine else ((), ())
-        for row in run.not_known:
+        found, unsettled, more = await self._settle(subject, asker, mine, run) if mine else ((), (), 0)
+        for row in run.in_vain:
             self._spare(row)
         return ReconcileReport(
             asked=run.asked,
             answered=run.asked - len(run.unanswered),
             unanswered=(*run.unanswered, *run.gathered.unasked),
-            recorded=recorded,
+            recorded=recorded + more,
             found=found,
             unsettled=unsettled,
         )
@@ -196,21 +200,30 @@ class Reconciler:
 
     async def _settle(
         self, subject: ClientSubject, asker: Asker, mine: Sequence[Incomplete], run: _Run
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        waiting = {one.row.order_key for one in mine if matching.is_unsettled(one)}
+    ) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+        """What was found, what is open still, and of how many orders something was recorded on the way."""
+        waiting, recorded = {one.row.order_key for one in mine if matching.is_unsettled(one)}, 0
         if not waiting:
-            return (), ()
+            return (), (), 0
+        ahead = subject.clock_ahead
         found, left = await self._match(subject, waiting)
+        for one, _ in left:
+            if matching.never_came_to_be(one) and one.row.found_by is None:
+                self._absent(
+                    subject, one, "the order that it was sent with ended without an execution, so it was never made"
+                )
+        # those that are settled like this are looked for in what comes by itself, and not asked for
+        left = [(one, why) for one, why in left if one.row.found_by is None and not matching.never_came_to_be(one)]
         if left:
             # what was open is not among the orders that stand now: it may be among those that are over
             symbols = sorted({symbol for one, _ in left if (symbol := _symbol(one.row)) is not None})
-            since = min(matching.window(one.row)[0] for one, _ in left) - MARGIN
+            since = min(matching.window(one, ahead)[0] for one, _ in left) - MARGIN
             asked_at = self._now()
             over = Gathered(subject)
             async for heard in asker.history(symbols, since, asked_at + MARGIN):
                 over.take(heard)
             run.gathered.unasked += over.unasked
-            await self.record(subject, over)
+            recorded = await self.record(subject, over)
             more, left = await self._match(subject, {one.row.order_key for one, _ in left})
             found += more
             # nothing is absent while part of the exchange's books could not be looked at
@@ -219,14 +232,18 @@ class Reconciler:
                 if run.gathered.again or over.again
                 else [one for one, why in left if self._is_absent(one, why, asked_at)]
             )
+            reason = (
+                f"no answer came, and the exchange has no such order: asked at {asked_at:%Y-%m-%d %H:%M:%S} UTC by its client "
+                "id where it had one, among what is open and in the history"
+            )
             for one in gone:
-                self._absent(subject, one, asked_at)
+                self._absent(subject, one, reason)
             found += [f"{_words(one.row)}: there is no such order at the exchange" for one in gone]
             left = [(one, why) for one, why in left if one not in gone]
             for one, _ in left:
                 self._spare(one.row)
         unsettled = [f"{_words(one.row)}: {why}" for one, why in left if one.row.status == OrderStatus.UNKNOWN]
-        return tuple(found), tuple(unsettled)
+        return tuple(found), tuple(unsettled), recorded
 
     def _spare(self, row: OrderRow) -> None:
         now = self._now()
@@ -235,21 +252,40 @@ class Reconciler:
     async def _match(
         self, subject: ClientSubject, waiting: set[UUID]
     ) -> tuple[list[str], list[tuple[Incomplete, str]]]:
+        # also those that are under way just now: an order that is theirs must not be taken for another's
         unsettled = [
-            one for one in await self.incomplete() if one.row.order_key in waiting and matching.is_unsettled(one)
+            one
+            for one in await self.incomplete()
+            if one.row.exchange == subject.exchange and matching.is_unsettled(one)
         ]
-        if not unsettled:
+        if not any(one.row.order_key in waiting for one in unsettled):
             return [], []
-        since = min(matching.window(one.row)[0] for one in unsettled)
-        until = max(matching.window(one.row)[1] for one in unsettled)
+        ahead = subject.clock_ahead
+        since = min(matching.window(one, ahead)[0] for one in unsettled)
+        until = max(matching.window(one, ahead)[1] for one in unsettled)
         exchange, account = subject.exchange or "", self._account
-        others = await self._read(lambda store: store.not_sent_by_us(exchange, account, since, until + MARGIN))
-        matched = matching.match(unsettled, others)
-        for found in matched.found:
-            self._found(subject, found)
-        return [
-            f"{_words(f.one.row)}: it is order {f.order.order_id} ({f.by.value})" for f in matched.found
-        ], matched.open
+        named = [one.row.client_order_id for one in unsettled if one.row.client_order_id is not None]
+        others = await self._read(lambda store: store.not_sent_by_us(exchange, account, since, until + MARGIN, named))
+        matched = matching.match(unsettled, others, ahead)
+        found, left = [], [(one, why) for one, why in matched.open if one.row.order_key in waiting]
+        for one in matched.found:
+            if one.one.row.order_key not in waiting:
+                continue
+            if self._is_early(one):
+                left.append(
+                    (one.one, "one order at the exchange fits; whether it is the only one shows when all are listed")
+                )
+                continue
+            self._found(subject, one)
+            found.append(f"{_words(one.one.row)}: it is order {one.order.order_id} ({one.by.value})")
+        return found, left
+
+    def _is_early(self, found: matching.Found) -> bool:
+        """Whether another order that fits may not be listed yet. A position has one stop of a kind and price at a time."""
+        row, symbol = found.one.row, _symbol(found.one.row) or ""
+        if found.by is not FoundBy.UNIQUE_MATCH or row.status != OrderStatus.UNKNOWN:
+            return False
+        return self._now() < indexed_by(row.exchange or "", symbol, matching.sent_until(found.one))
 
     def _found(self, subject: ClientSubject, found: matching.Found) -> None:
         symbol = _symbol(found.order) or ""
@@ -269,15 +305,11 @@ class Reconciler:
             one.row.status == OrderStatus.UNKNOWN
             and why == matching.NOT_FOUND
             and symbol is not None
-            and absence_counts(one.row.exchange or "", symbol, matching.sent_until(one.row), asked_at)
+            and absence_counts(one.row.exchange or "", symbol, matching.sent_until(one), asked_at)
         )
 
-    def _absent(self, subject: ClientSubject, one: Incomplete, asked_at: datetime) -> None:
+    def _absent(self, subject: ClientSubject, one: Incomplete, reason: str) -> None:
         match = Match(intent_id=one.intent_id, part=one.part or "", found_by=FoundBy.ABSENCE)  # type: ignore[arg-type]
-        reason = (
-            f"no answer came, and the exchange has no such order: asked at {asked_at:%Y-%m-%d %H:%M:%S} UTC by its client "
-            "id where it had one, among what is open and in the history"
-        )
         self._recorder.told(RecordKind.MATCHED, subject.exchange, None, match=match, reason=reason)
 
 
@@ -289,17 +321,11 @@ class _Run:
         self.gathered = Gathered(subject)
         self.asked = 0
         self.unanswered: list[str] = []
-        self.not_known: list[OrderRow] = []
-        self._open_was_heard = False
+        self.in_vain: list[OrderRow] = []  # what may stay as it is for long
 
     @staticmethod
     def symbols(rows: Iterable[Incomplete]) -> set[str]:
         return {symbol for one in rows if (symbol := _symbol(one.row)) is not None}
-
-    async def ask_what_is_open(self, mine: Sequence[Incomplete]) -> None:
-        heard = await self.asker.open_orders(sorted(self.symbols(mine)))
-        self._open_was_heard = heard.is_complete
-        self.gathered.take(heard)
 
     async def ask_about(self, one: Incomplete) -> None:
         """Ask about one order, if what is open does not tell enough of it."""
@@ -316,7 +342,9 @@ class _Run:
         self.gathered.take(heard)
         if row.order_id is not None and not heard.orders and heard.is_complete:
             self.unanswered.append(f"{_words(row)}: the exchange does not know it (yet)")
-            self.not_known.append(row)
+            self.in_vain.append(row)
+        elif row.status in _OVER:
+            self.in_vain.append(row)  # only its fee is not known
 
     def _stands(self, row: OrderRow, kind: str) -> bool:
         """Whether it is among the open orders, with nothing executed that the trail does not have."""

@@ -141,11 +141,12 @@ class FillRow(_Row, frozen=True, kw_only=True):
 
 class Incomplete(msgspec.Struct, frozen=True):
     """An order that is not over, or of which something is not known. `intent_id`, `part`: what placed it, None where
-    nothing of this trail did."""
+    nothing of this trail did. `entry`: the order that it travelled with, if it is a stop that was sent with one."""
 
     row: OrderRow
     intent_id: UUID | None
     part: str | None
+    entry: OrderRow | None = None
 
 
 class Books(msgspec.Struct, frozen=True):

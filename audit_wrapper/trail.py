@@ -188,18 +188,23 @@ class AuditTrail:
     # -- the exchange's side
 
     async def reconcile(
-        self, since: datetime | None = None, until: datetime | None = None, *, timeout_s: float = 30.0
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        exchange: str | None = None,
+        timeout_s: float = 30.0,
     ) -> ReconcileReport:
         """Ask the exchanges about every order that is not complete in the store, and write down what they say.
 
         since, until: also about everything that happened in that range, with a time zone; until None: up to now. So come
-        in orders that others sent, and funding. It asks through the bot's own clients on the caller's loop, at the pace of
+        in orders that others sent, and funding. exchange: only this one. It asks through the bot's own clients on the caller's loop, at the pace of
         `ask_per_minute` and never beside an order call, so it may take its time. What the store knows already is not
         written again. Raises StoreUnavailable when the store, which knows what is open, has not got all records within
-        `timeout_s`; SettingsError for a range that cannot be.
+        `timeout_s`; SettingsError for a range that cannot be; NotWrapped.
         """
         self._check_open()
-        report = await self._inquiry.reconcile(since, until)
+        report = await self._inquiry.reconcile(exchange, since, until)
         await self.flush(timeout_s)
         return report
 

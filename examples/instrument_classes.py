@@ -59,7 +59,9 @@ async def main() -> None:
         database = EmbeddedPostgres(Path(folder, "postgres"))
         dsn = await asyncio.to_thread(database.start)
         try:
-            async with AuditTrail.open(dsn, journal=Path(folder, "journal"), ask_after_s=0.2) as trail:
+            async with AuditTrail.open(
+                dsn, journal=Path(folder, "journal"), ask_after_s=0.2, ask_per_minute=6_000
+            ) as trail:
                 for name in CLASSES:
                     trail.instrument(name)
                 print("imported before they were instrumented:", [n for n in CLASSES if n.split(":")[0] in sys.modules])

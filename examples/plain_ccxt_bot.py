@@ -47,7 +47,7 @@ async def main() -> None:
         dsn = await asyncio.to_thread(database.start)
         client = async_client(exchange)
         try:
-            async with AuditTrail.open(dsn, journal=Path(folder, "journal")) as trail:
+            async with AuditTrail.open(dsn, journal=Path(folder, "journal"), ask_per_minute=6_000) as trail:
                 client = trail.wrap(client)  # the one line
                 with trail.position(id="eth-1", side="buy"):
                     await bot(client)

@@ -56,7 +56,7 @@ async def main() -> int:
         bots_tables = Repository(pool)
         await bots_tables.create_schema()  # positions, orders and trades, as the bot's author made them
 
-        async with AuditTrail.open(dsn, journal=folder / "journal") as trail:
+        async with AuditTrail.open(dsn, journal=folder / "journal", ask_per_minute=6_000) as trail:
             exchanges = trail.wrap(managers)  # <- THE ONE LINE: everything below is the bot as it was
             # and two for what this bot builds deep inside itself, where nobody can hand in a wrapped object
             trail.instrument("core.stop_loss_manager:StopLossManager")

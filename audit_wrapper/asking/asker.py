@@ -15,7 +15,7 @@ from audit_wrapper.asking.families import Family, Wanted
 from audit_wrapper.asking.generic import Generic
 from audit_wrapper.asking.heard import Heard
 from audit_wrapper.asking.pace import Pace
-from audit_wrapper.asking.requests import Requests
+from audit_wrapper.asking.requests import Requests, Standing
 from audit_wrapper.asking.rows import key_of
 
 
@@ -23,7 +23,7 @@ class Asker:
     """Asks one exchange through the user's own client, asynchronous or not.
 
     `patience_s`: how long one request may wait for its turn (None: for ever). `look_away` is entered around every use of
-    the client. `now` is the clock, in UTC. `page_limit`: ask for no more rows than that at once (None: for as many as the
+    the client. `now` is the clock, in UTC. A rate limit, or an exchange that is away, ends all that this asker asks. `page_limit`: ask for no more rows than that at once (None: for as many as the
     exchange gives). Nothing that the exchange raises gets out of a method here, save a cancelled
     task: it is a sentence in `Heard.unasked`.
     """
@@ -47,6 +47,7 @@ class Asker:
         self._now = now
         self._page_limit = page_limit
         self._family = _family_of(exchange_id)
+        self._standing = Standing()
 
     async def order(
         self,
@@ -107,6 +108,7 @@ class Asker:
             self._client,
             self._exchange_id,
             self._pace,
+            self._standing,
             patience_s=self._patience_s,
             look_away=self._look_away,
             page_limit=self._page_limit,

@@ -32,7 +32,7 @@ _TYPES: dict[Kind, dict[str, str]] = {
     "inverse": {"type": "swap", "subType": "inverse"},
     "option": {"type": "option"},
 }
-_NO_FILLS = frozenset({"Funding", "Settle", "Delivery", "SessionSettlePnL", "MovePosition"})
+_NO_FILLS = frozenset({"Funding", "SessionSettlePnL", "MovePosition"})
 
 
 class Bybit:

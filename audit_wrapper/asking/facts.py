@@ -132,6 +132,11 @@ def id_kind(exchange_id: str, symbol: str, order_type: str | None) -> str:
     return "algo" if exchange_id.startswith("binance") and ":" in symbol and conditional else "order"
 
 
+def indexed_by(exchange_id: str, symbol: str, sent_at: datetime) -> datetime:
+    """From when on an order that left at `sent_at` must be findable, if the exchange took it."""
+    return sent_at + facts_for(exchange_id, kind_of(symbol)).indexing
+
+
 def absence_counts(exchange_id: str, symbol: str, sent_at: datetime, asked_at: datetime) -> bool:
     """Whether an order that was not found does not exist.
 

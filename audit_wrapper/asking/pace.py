@@ -67,7 +67,8 @@ class Pace:
         self.quiet_until = now + self._quiet_s
 
     async def turn(self, *, patience_s: float | None = None) -> None:
-        """Returns when one request may be made. Raises `Stopped` if that would take longer than `patience_s`."""
+        """Returns when one request may be made. Raises `Stopped` if that would take longer than `patience_s`, and at once after
+        a rate limit: nobody waits for its end with a request in hand."""
         if self.per_minute <= 0:
             raise Stopped("asking is turned off (0 requests a minute)")
         deadline = None if patience_s is None else self._now() + patience_s
@@ -75,6 +76,8 @@ class Pace:
         while True:
             if self.closed:
                 raise Stopped("asking was ended")
+            if self.is_quiet:
+                raise Stopped("the exchange named a rate limit lately, and is left alone for a while")
             wait, why = self._wait()
             if wait <= 0 and not self._is_busy():
                 if self._take():
@@ -88,8 +91,6 @@ class Pace:
 
     def _wait(self) -> tuple[float, str]:
         now = self._now()
-        if self.quiet_until is not None and now < self.quiet_until:
-            return self.quiet_until - now, "the exchange named a rate limit lately"
         with self._lock:
             self._forget(now)
             if len(self._taken) < self.per_minute:

@@ -36,6 +36,15 @@ class NotThere(Exception):
     """The exchange answered: there is no such order."""
 
 
+class Standing:
+    """How one asker and its client stand with the exchange, over everything it asks."""
+
+    def __init__(self) -> None:
+        self.ended: str | None = None  # why nothing more is asked
+        self.failed = 0  # requests that failed one after the other
+        self.denied: dict[str, str] = {}
+
+
 class Requests:
     """The requests of one asking, and what came of them."""
 
@@ -44,6 +53,7 @@ class Requests:
         client: Any,
         exchange_id: str,
         pace: Pace,
+        standing: Standing,
         *,
         patience_s: float | None,
         look_away: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
@@ -56,14 +66,17 @@ class Requests:
         self._pace = pace
         self._patience_s = patience_s
         self._look_away = look_away
-        self._failed = 0
-        self._denied: dict[str, str] = {}
-        self.ended: str | None = None  # why nothing more is asked
+        self._standing = standing
         self.orders: list[Row] = []
         self.trades: list[Row] = []
         self.funding: list[Row] = []
         self.unasked: list[str] = []
         self.again = False
+
+    @property
+    def ended(self) -> str | None:
+        """Why nothing more is asked; None: asking goes on."""
+        return self._standing.ended
 
     # -- one request
 
@@ -81,16 +94,16 @@ class Requests:
         names = (names,) if isinstance(names, str) else names
         if self.ended is not None:
             raise self._unheard(what, self.ended)
-        if names[0] in self._denied:
-            raise self._unheard(what, self._denied[names[0]])
+        if names[0] in self._standing.denied:
+            raise self._unheard(what, self._standing.denied[names[0]])
         method = self._method(names)
         if method is None:
             raise self._unheard(what, f"the client has no {names[0]}", again=False)
         try:
-            await self._load_markets()
+            await self._load_markets(what)
             await self._pace.turn(patience_s=self._patience_s)
         except Stopped as stopped:
-            self.ended = stopped.why
+            self._standing.ended = stopped.why
             raise self._unheard(what, stopped.why) from None
         try:
             with self._look_away():
@@ -99,7 +112,7 @@ class Requests:
                     answer = await answer
         except Exception as problem:
             raise self._failure(what, names[0], problem) from None
-        self._failed = 0
+        self._standing.failed = 0
         return answer
 
     async def rows(self, what: str, names: str | tuple[str, ...], *arguments: Any) -> list[Row]:
@@ -186,7 +199,7 @@ class Requests:
                 return method  # type: ignore[no-any-return]
         return None
 
-    async def _load_markets(self) -> None:
+    async def _load_markets(self, what: str) -> None:
         """ccxt loads them by itself inside the first call: unseen by the budget, so it is done here."""
         if getattr(self.client, "markets", self) is not None or not callable(
             getattr(self.client, "load_markets", None)
@@ -194,30 +207,33 @@ class Requests:
             return
         for _ in range(min(_MARKET_REQUESTS, self._pace.per_minute - 1)):
             await self._pace.turn(patience_s=self._patience_s)
-        with contextlib.suppress(Exception), self._look_away():  # the call itself will say what is wrong
-            loaded = self.client.load_markets()
-            if inspect.isawaitable(loaded):
-                await loaded
+        try:
+            with self._look_away():
+                loaded = self.client.load_markets()
+                if inspect.isawaitable(loaded):
+                    await loaded
+        except Exception as problem:
+            raise self._failure(what, "load_markets", problem) from None
 
     def _failure(self, what: str, name: str, problem: Exception) -> Exception:
         kinds = {cls.__name__ for cls in type(problem).__mro__}
         words = f"{type(problem).__name__}: {_words(problem)}"
         if "OrderNotFound" in kinds:
-            self._failed = 0
+            self._standing.failed = 0
             return NotThere()
         if is_rate_limit(problem):
             self._pace.rate_limited()
-            self.ended = f"the exchange named a rate limit ({words})"
-            return self._unheard(what, self.ended)
+            self._standing.ended = f"the exchange named a rate limit ({words})"
+            return self._unheard(what, self._standing.ended)
         if kinds & _DENIED:
-            self._denied[name] = f"the exchange denies it ({words})"
-            return self._unheard(what, self._denied[name])
+            self._standing.denied[name] = f"the exchange denies it ({words})"
+            return self._unheard(what, self._standing.denied[name])
         if kinds & _CANNOT or _ANSWERED in kinds:
-            self._failed = 0
+            self._standing.failed = 0
             return self._unheard(what, words, again=not kinds & _CANNOT)
-        self._failed += 1
-        if self._failed >= _FAILURES:
-            self.ended = f"{self._failed} requests in a row failed, the last with {words}"
+        self._standing.failed += 1
+        if self._standing.failed >= _FAILURES:
+            self._standing.ended = f"{self._standing.failed} requests in a row failed, the last with {words}"
         return self._unheard(what, words)
 
     def _unheard(self, what: str, why: str, *, again: bool = True) -> Unheard:

@@ -143,6 +143,8 @@ class Binance(ExchangeAdapter):
         quantity, filled, average = _numbers(raw)
         word = first(raw, _STATUS)
         kind = type_of(first(raw, ("origType", "orderType", "strategyType", "type")), own=TYPES)
+        if kind == "LIQUIDATION":
+            kind = None  # the stream's word for why it came to be, which is in `cause`; the lists name the order's type
         price = positive_of(first(raw, ("price", "limitPrice")))
         closes = truth_of(raw.get("closePosition"))
         return OrderState(

@@ -23,7 +23,7 @@ import msgspec
 
 from audit_wrapper.exchanges.asked import Asked
 from audit_wrapper.exchanges.base import Attached, ExchangeAdapter, Part, Seen, liquidity_of, symbol_of
-from audit_wrapper.exchanges.bybit_requests import action_at, read
+from audit_wrapper.exchanges.bybit_requests import action_at, conditional_type, read
 from audit_wrapper.exchanges.fees import NOT_SAID, added, derived_fee, fee_of, settled_in
 from audit_wrapper.exchanges.funding import FundingPayment, settled_by_symbol
 from audit_wrapper.exchanges.numbers import (
@@ -176,6 +176,8 @@ class Bybit(ExchangeAdapter):
         raw = seen.raw
         order = {**raw, "qty": raw.get("orderQty"), "price": raw.get("orderPrice")}
         kind = _type(order)
+        if kind in ("STOP_MARKET", "STOP_LIMIT"):
+            kind = None  # an execution does not say in which direction it was triggered: it may be a take-profit
         quantity = None if _in_quote(order, seen, market) else positive_of(raw.get("orderQty"))
         return msgspec.structs.replace(
             super()._order_of(seen, fill, market),
@@ -278,7 +280,7 @@ def _type(raw: Raw) -> str | None:
     if stop is not None and stop not in ("UNKNOWN", "Stop"):
         return type_of(stop)  # tpslOrder, OcoOrder: take-profit or stop-loss, and nothing says which
     if stop == "Stop" or positive_of(raw.get("triggerPrice")) is not None:
-        return {"MARKET": "STOP_MARKET", "LIMIT": "STOP_LIMIT"}.get(plain_type or "", plain_type)
+        return conditional_type(plain_type, raw)
     return plain_type
 
 

@@ -137,8 +137,8 @@ def _state(action: Action, params: Raw) -> OrderState:
         return OrderState(symbol=symbol)
     kind = type_of(params.get("orderType"))
     trigger = positive_of(params.get("triggerPrice"))
-    if trigger is not None and kind in ("MARKET", "LIMIT"):
-        kind = "STOP_MARKET" if kind == "MARKET" else "STOP_LIMIT"
+    if trigger is not None:
+        kind = conditional_type(kind, params)
     return OrderState(
         exchange_order_id=id_of(params.get("orderId")),
         client_order_id=text_of(params.get("orderLinkId")),
@@ -146,10 +146,19 @@ def _state(action: Action, params: Raw) -> OrderState:
         side=side_of(params.get("side")),
         type=kind,
         quantity=None if _in_quote(params) else positive_of(params.get("qty")),
-        limit_price=None if kind in ("MARKET", "STOP_MARKET") else positive_of(params.get("price")),
+        limit_price=None if type_of(params.get("orderType")) == "MARKET" else positive_of(params.get("price")),
         trigger_price=trigger,
         reduce_only=True if truth_of(params.get("closeOnTrigger")) else truth_of(params.get("reduceOnly")),
     )
+
+
+def conditional_type(plain_type: str | None, raw: Raw) -> str | None:
+    """The type of an order with a trigger. One that leaves a position when the market moves in favour of it (a sell when it
+    rises, triggerDirection 1; a buy when it falls, 2) is a take-profit."""
+    leaves = truth_of(raw.get("reduceOnly")) or truth_of(raw.get("closeOnTrigger"))
+    if leaves and (side_of(raw.get("side")), text_of(raw.get("triggerDirection"))) in (("sell", "1"), ("buy", "2")):
+        return "TAKE_PROFIT"
+    return {"MARKET": "STOP_MARKET", "LIMIT": "STOP_LIMIT"}.get(plain_type or "", plain_type)
 
 
 def _in_quote(params: Raw) -> bool:

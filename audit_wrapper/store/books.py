@@ -1,6 +1,6 @@
 """The trail's own books, as the reconciliation reads them: what is not known yet, and what is there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from audit_wrapper import codec
+from audit_wrapper.fold import ATTACHED
 from audit_wrapper.records import Record
 from audit_wrapper.rows import Books, FillRow, Incomplete, OrderRow
 from audit_wrapper.store.connection import Connection
@@ -17,7 +18,19 @@ from audit_wrapper.store.queries import Queries
 async def incomplete(con: Connection, sql: Queries, account: str, since: datetime) -> list[Incomplete]:
     """See PostgresStore."""
     rows = await con.fetch(sql["incomplete_orders"], account, _naive(since))
-    return [Incomplete(_order(row), row["placed_by"], row["placed_as"]) for row in rows]
+    stops = {row["placed_by"] for row in rows if row["placed_as"] in ATTACHED}
+    entries = (
+        {row["placed_by"]: _order(row) for row in await con.fetch(sql["entries_of"], list(stops))} if stops else {}
+    )
+    return [
+        Incomplete(
+            _order(row),
+            row["placed_by"],
+            row["placed_as"],
+            entries.get(row["placed_by"]) if row["placed_as"] in ATTACHED else None,
+        )
+        for row in rows
+    ]
 
 
 async def orders_of(con: Connection, sql: Queries, exchange: str, account: str, ids: Iterable[str]) -> Books:
@@ -34,10 +47,16 @@ async def orders_between(
 
 
 async def not_sent_by_us(
-    con: Connection, sql: Queries, exchange: str, account: str, since: datetime, until: datetime
+    con: Connection,
+    sql: Queries,
+    exchange: str,
+    account: str,
+    since: datetime,
+    until: datetime,
+    client_ids: Sequence[str],
 ) -> list[OrderRow]:
     """See PostgresStore."""
-    rows = await con.fetch(sql["not_sent_by_us"], exchange, account, _naive(since), _naive(until))
+    rows = await con.fetch(sql["not_sent_by_us"], exchange, account, _naive(since), _naive(until), list(client_ids))
     return [_order(row) for row in rows]
 
 

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import msgspec
 
+from audit_wrapper.fold import ATTACHED, Placing
 from audit_wrapper.journal import Entry
 from audit_wrapper.projection import Event, Projected, funding_of, project
 from audit_wrapper.records import Record, RecordKind
-from audit_wrapper.routing import Index, scope_of
+from audit_wrapper.routing import PLACED, Index, scope_of
 from audit_wrapper.rows import Books, FillRow, FundingRow, Incomplete, OrderRow, TradeRow
 
 
@@ -123,14 +124,29 @@ class MemoryStore:
 
     async def incomplete(self, account: str, since: datetime) -> list[Incomplete]:
         """As of PostgresStore."""
+        rows = self.orders
+        placed = {self._projected[row.order_key].placing: row for row in rows}
+
+        def incomplete(row: OrderRow) -> Incomplete:
+            intent_id, part = self._projected[row.order_key].placing or (None, None)
+            entry = placed.get(Placing(intent_id, PLACED)) if intent_id is not None and part in ATTACHED else None
+            return Incomplete(row, intent_id, part, entry)
+
         return [
-            Incomplete(row, *(self._projected[row.order_key].placing or (None, None)))
-            for row in self.orders
+            incomplete(row)
+            for row in rows
             if row.account == account
             and (
                 row.status in _OPEN
                 or row.fee_status == "pending"
-                or (row.order_id is None and row.status in ("MODIFIED", "CANCELED") and row.created_at > since)
+                or (
+                    row.created_at > since
+                    and (
+                        (row.order_id is None and row.status in ("MODIFIED", "CANCELED"))
+                        or row.fee_status in ("missing", "derived")
+                        or (row.order_id is None and row.found_by == "absence")
+                    )
+                )
             )
         ]
 
@@ -150,14 +166,16 @@ class MemoryStore:
             and (row.created_at >= since or row.status in _OPEN or row.order_key in executed)
         )
 
-    async def not_sent_by_us(self, exchange: str, account: str, since: datetime, until: datetime) -> list[OrderRow]:
+    async def not_sent_by_us(
+        self, exchange: str, account: str, since: datetime, until: datetime, client_ids: Sequence[str]
+    ) -> list[OrderRow]:
         """As of PostgresStore."""
         return [
             row
             for row in self.orders
             if (row.exchange, row.account) == (exchange, account)
             and row.origin in ("external", "backfilled")
-            and since <= row.created_at < until
+            and (since <= row.created_at < until or row.client_order_id in client_ids)
         ]
 
     async def covered(self, exchange: str, account: str) -> list[Record]:

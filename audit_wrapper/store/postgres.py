@@ -266,8 +266,8 @@ class PostgresStore:
             return await con.fetch(self._sql["open_stops"], exchange, symbol)
 
     async def incomplete(self, account: str, since: datetime) -> list[Incomplete]:
-        """Orders to ask the exchange about: not done yet, nobody knows, a fee still unknown, or (of those made after
-        `since`) over without ever having had an id."""
+        """Orders to ask the exchange about: not done yet, nobody knows, a fee still unknown. Of those made after `since` also:
+        over without ever having had an id, taken for absent, a fee that the exchange has not named."""
         async with self._connections.use("read incomplete orders") as con:
             return await books.incomplete(con, self._sql, account, since)
 
@@ -281,10 +281,13 @@ class PostgresStore:
         async with self._connections.use("read orders") as con:
             return await books.orders_between(con, self._sql, exchange, account, since, until)
 
-    async def not_sent_by_us(self, exchange: str, account: str, since: datetime, until: datetime) -> list[OrderRow]:
-        """Orders made in this time of which only the exchange knows who sent them."""
+    async def not_sent_by_us(
+        self, exchange: str, account: str, since: datetime, until: datetime, client_ids: Sequence[str]
+    ) -> list[OrderRow]:
+        """Orders made in this time of which only the exchange knows who sent them; whenever made, those with one of these
+        client ids."""
         async with self._connections.use("read orders") as con:
-            return await books.not_sent_by_us(con, self._sql, exchange, account, since, until)
+            return await books.not_sent_by_us(con, self._sql, exchange, account, since, until, client_ids)
 
     async def covered(self, exchange: str, account: str) -> list[Record]:
         """Records of kind `covered`: what was read of the exchange's history to its end."""

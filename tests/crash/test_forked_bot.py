@@ -84,7 +84,9 @@ def runs(
 
 async def stored(dsn: str, journal: Path, account: str) -> set[str]:
     """What is in the table after the next run."""
-    async with AuditTrail.open(dsn, journal=journal, account=account, ask_exchange="off", ask_per_minute=6_000) as trail:
+    async with AuditTrail.open(
+        dsn, journal=journal, account=account, ask_exchange="off", ask_per_minute=6_000
+    ) as trail:
         assert await trail.flush()
         async with asyncio.timeout(20):
             while any(journal.glob("fork-*")) or any(journal.glob("late-*")):

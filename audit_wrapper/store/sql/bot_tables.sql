@@ -77,6 +77,8 @@ CREATE INDEX IF NOT EXISTS audit_orders_position ON "monitoring"."orders" (posit
 CREATE INDEX IF NOT EXISTS audit_orders_order_id ON "monitoring"."orders" (exchange, symbol, order_id);
 CREATE INDEX IF NOT EXISTS audit_orders_status ON "monitoring"."orders" (status);
 CREATE INDEX IF NOT EXISTS audit_orders_created ON "monitoring"."orders" (created_at);
+CREATE INDEX IF NOT EXISTS audit_orders_external
+    ON "monitoring"."orders" (client_order_id) WHERE origin IN ('external', 'backfilled');
 CREATE INDEX IF NOT EXISTS audit_orders_unlinked
     ON "monitoring"."orders" (created_at) WHERE order_key IS NOT NULL AND position_id IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS audit_trades_order_key

@@ -16,13 +16,21 @@ WHERE status IN ('NEW', 'PARTIALLY_FILLED', 'UNKNOWN')
 ORDER BY created_at, id;
 
 -- name: incomplete_orders
--- Also stops that are over and whose id was never learned: under it they may have been executed.
+-- Of those made after $2 also stops that are over and whose id was never learned (under it they may have been executed),
+-- fees that the exchange has not named yet, and requests taken for absent (it may show their order after all).
 SELECT o.*, a.intent_id AS placed_by, a.part AS placed_as
 FROM "monitoring"."orders" o JOIN audit.orders a USING (order_key)
 WHERE o.account = $1
   AND (o.status IN ('UNKNOWN', 'NEW', 'PARTIALLY_FILLED') OR o.fee_status = 'pending'
-       OR o.order_id IS NULL AND o.status IN ('MODIFIED', 'CANCELED') AND o.created_at > $2)
+       OR o.created_at > $2
+          AND (o.order_id IS NULL AND o.status IN ('MODIFIED', 'CANCELED') OR o.fee_status IN ('missing', 'derived')
+               OR o.found_by = 'absence' AND o.order_id IS NULL))
 ORDER BY o.created_at, o.id;
+
+-- name: entries_of
+-- The orders that stops of these requests travelled with.
+SELECT a.intent_id AS placed_by, o.*
+FROM audit.orders a JOIN "monitoring"."orders" o USING (order_key) WHERE a.part = 'order' AND a.intent_id = ANY($1);
 
 -- name: orders_of_ids
 SELECT o.* FROM "monitoring"."orders" o
@@ -40,10 +48,10 @@ WHERE o.order_key IS NOT NULL AND o.exchange = $1 AND o.account = $2 AND o.creat
 ORDER BY o.created_at, o.id;
 
 -- name: not_sent_by_us
--- Orders of which only the exchange knows who sent them.
+-- Orders of which only the exchange knows who sent them: made between $3 and $4, or whenever with one of the client ids $5.
 SELECT o.* FROM "monitoring"."orders" o
 WHERE o.order_key IS NOT NULL AND o.exchange = $1 AND o.account = $2 AND o.origin IN ('external', 'backfilled')
-  AND o.created_at >= $3 AND o.created_at < $4
+  AND (o.created_at >= $3 AND o.created_at < $4 OR o.client_order_id = ANY($5))
 ORDER BY o.created_at, o.id;
 
 -- name: fills_of_orders

@@ -84,6 +84,7 @@ CREATE TABLE audit.orders (
     part      text                                   -- and which order of that request it is
 );
 CREATE INDEX orders_open_scope ON audit.orders (scope) WHERE open;
+CREATE INDEX orders_intent ON audit.orders (intent_id);
 
 -- One row per execution.
 CREATE TABLE audit.fills (
@@ -217,6 +218,8 @@ CREATE INDEX IF NOT EXISTS audit_orders_position ON "monitoring"."orders" (posit
 CREATE INDEX IF NOT EXISTS audit_orders_order_id ON "monitoring"."orders" (exchange, symbol, order_id);
 CREATE INDEX IF NOT EXISTS audit_orders_status ON "monitoring"."orders" (status);
 CREATE INDEX IF NOT EXISTS audit_orders_created ON "monitoring"."orders" (created_at);
+CREATE INDEX IF NOT EXISTS audit_orders_external
+    ON "monitoring"."orders" (client_order_id) WHERE origin IN ('external', 'backfilled');
 CREATE INDEX IF NOT EXISTS audit_orders_unlinked
     ON "monitoring"."orders" (created_at) WHERE order_key IS NOT NULL AND position_id IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS audit_trades_order_key

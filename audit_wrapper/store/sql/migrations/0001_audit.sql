@@ -80,6 +80,7 @@ CREATE TABLE audit.orders (
     part      text                                   -- and which order of that request it is
 );
 CREATE INDEX orders_open_scope ON audit.orders (scope) WHERE open;
+CREATE INDEX orders_intent ON audit.orders (intent_id);
 
 -- One row per execution.
 CREATE TABLE audit.fills (

@@ -1,0 +1,26 @@
+"""How a command speaks: results on stdout, everything else on stderr, and never a secret of the client's."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+
+class Voice:
+    """`secrets`: words that are never said. `said_at`: when something was said last, by `time.monotonic`."""
+
+    def __init__(self) -> None:
+        self.secrets: list[str] = []
+        self.said_at = time.monotonic()
+
+    def say(self, text: str) -> None:
+        self.said_at = time.monotonic()
+        print(self._without_secrets(text), file=sys.stderr, flush=True)
+
+    def show(self, text: str) -> None:
+        print(self._without_secrets(text), flush=True)
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
