@@ -162,6 +162,8 @@ class Checks:
         if order.kind == "attached":
             return _ATTACHED[order.details["stopOrderType"].removeprefix("Partial")]
         if order.kind == "conditional":
+            if row.type == "TAKE_PROFIT" and row.origin == "bot":
+                return "TAKE_PROFIT"  # as the bot meant it: Bybit's conditional orders are stops, all of them
             return "STOP_MARKET" if order.type == "Market" else "STOP_LIMIT"
         kind = order.type.upper()
         return _BINANCE_TYPES.get(kind, kind) if order.kind == "algo" else kind

@@ -45,6 +45,7 @@ from tests.days.clock import one_clock  # noqa: E402
 from tests.days.trader import Trader  # noqa: E402
 from tests.days.truth import Truth  # noqa: E402
 
+_LONGEST_DAY_S = 60.0
 KINDS = ("binance", "bybit")
 _MANAGER_LOGS = ("core.exchange_manager", "core.stop_loss_manager", "core.stop_orders", "core.rate_limiter", "asyncio")
 
@@ -91,6 +92,13 @@ async def _day(
     seed: int, kind: str, losing: bool, counts: Counter[str], dsn: str | None, *, with_trail: bool = True
 ) -> tuple[list[str], list[Any]]:
     """The sentences of what differs, and all that the bot sent and saw."""
+    async with asyncio.timeout(_LONGEST_DAY_S):
+        return await _one(seed, kind, losing, counts, dsn, with_trail=with_trail)
+
+
+async def _one(
+    seed: int, kind: str, losing: bool, counts: Counter[str], dsn: str | None, *, with_trail: bool
+) -> tuple[list[str], list[Any]]:
     rng = random.Random(f"{seed} {losing}")
     with SimulatedExchange(kind) as sim:  # type: ignore[arg-type]
         page_limit = _set_up(rng, sim)
