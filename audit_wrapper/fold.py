@@ -241,21 +241,26 @@ class Fold:
         record = event.record
         orders = asked(record)
         one = orders[index] if index < len(orders) else orders[0]
-        self._know(OrderState(exchange_order_id=one.state.exchange_order_id, symbol=one.state.symbol))
+        of_child = one.id_kind == "order" and one.state.exchange_order_id in self._children
+        if not of_child:
+            self._know(OrderState(exchange_order_id=one.state.exchange_order_id, symbol=one.state.symbol))
         if record.kind is not RecordKind.ACKNOWLEDGED:
             return
         if refusal(record, index) is not None:
             return
         state = answered(record, index if len(orders) > 1 else None)
+        if of_child and state is not None:
+            state = _as_its_parent(state)
         if record.action is Action.AMEND:
-            self._know(
-                OrderState(
-                    quantity=one.state.quantity,
-                    limit_price=one.state.limit_price,
-                    trigger_price=one.state.trigger_price,
-                ),
-                gaps_only=self._is_done(),
-            )
+            if not of_child:
+                self._know(
+                    OrderState(
+                        quantity=one.state.quantity,
+                        limit_price=one.state.limit_price,
+                        trigger_price=one.state.trigger_price,
+                    ),
+                    gaps_only=self._is_done(),
+                )
             self._move(OrderStatus.NEW, None)
             if state is not None:
                 self._answered(state, event)
@@ -272,10 +277,9 @@ class Fold:
         self.sighted_by.add(source)
         causes = (one.state.cause, *(fill.cause for fill in one.fills))
         self.cause = next((cause for cause in causes if cause is not None), self.cause)
-        state = one.state
-        if one.id_kind == "order" and state.exchange_order_id in self._children:
-            state = _as_its_parent(state)
-        elif self._said < 0 and state.order_status is None:
+        of_child = one.id_kind == "order" and one.state.exchange_order_id in self._children
+        state = _as_its_parent(one.state) if of_child else one.state
+        if not of_child and self._said < 0 and state.order_status is None:
             self._know(state)  # an execution alone shows little more than the ids
         if state.order_status is not None or state.filled_quantity is not None:
             self._answered(state, event)

@@ -22,6 +22,7 @@ from audit_wrapper.rows import Incomplete, OrderRow
 _AHEAD, _BEHIND = timedelta(seconds=1), timedelta(seconds=5)
 _LONGEST_CALL = timedelta(minutes=1)
 NOT_FOUND = "not found at the exchange (yet)"
+AMENDED = "an order of that side was made at the time, and may be this one, amended since"
 _ATTACHED_TYPES = frozenset(ATTACHED.values())
 
 
@@ -75,7 +76,17 @@ def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: ti
             still_open += [(one, why) for one in asked]
         else:
             still_open += [(one, NOT_FOUND) for one in asked]
-    return Matched(found, still_open)
+    taken = {match.order.order_key for match in found}
+    rest = [order for order in free if order.order_key not in taken]
+    return Matched(found, [(one, _why(one, why, rest, ahead)) for one, why in still_open])
+
+
+def _why(one: Incomplete, why: str, rest: Iterable[OrderRow], ahead: timedelta) -> str:
+    row = one.row
+    amended = why == NOT_FOUND and any(
+        _same_symbol(row, order) and row.side in (None, order.side) and _in_time(one, order, ahead) for order in rest
+    )
+    return AMENDED if amended else why
 
 
 def never_came_to_be(one: Incomplete) -> bool:

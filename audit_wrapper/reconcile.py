@@ -22,8 +22,8 @@ from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.gathering import Gathered, Told
 from audit_wrapper.pipeline import in_thread
 from audit_wrapper.recorder import Recorder
-from audit_wrapper.records import Call, FoundBy, Match, OrderStatus, RecordKind, Seam
-from audit_wrapper.rows import Incomplete, OrderRow
+from audit_wrapper.records import Call, FoundBy, Match, OrderStatus, Origin, RecordKind, Seam
+from audit_wrapper.rows import Books, Incomplete, OrderRow
 
 _T = TypeVar("_T")
 
@@ -77,6 +77,9 @@ class Reconciler:
         self._read = read
         self._now = now
         self._written: set[int] = set()  # evidence that was recorded already, in case that it changed no row
+        self._not_open: dict[
+            UUID, datetime
+        ] = {}  # requests without an order among those that stood open, first seen when
         self._not_before: dict[UUID, datetime] = {}  # orders that were asked for in vain: not again before
 
     async def incomplete(self) -> list[Incomplete]:
@@ -142,7 +145,9 @@ class Reconciler:
                     exchange, account, *_EVER, gathered.sightings, books.orders, books.fills, algo_keys=books.algo_keys
                 ),
             )
-            news = {finding.order_id for finding in (*said.missing, *said.different)}
+            news = {finding.order_id for finding in (*said.missing, *said.different)} | _older_than_thought(
+                books, orders
+            )
             orders = [told for told in orders if any(value in news for _, value in told.ids)]
         recorded = sum(self._write(subject, told, method) for told in orders)
         await self._record_payments(subject, gathered, method)
@@ -300,17 +305,31 @@ class Reconciler:
         self._recorder.told(RecordKind.MATCHED, subject.exchange, None, match=match)
 
     def _is_absent(self, one: Incomplete, why: str, asked_at: datetime) -> bool:
-        symbol = _symbol(one.row)
-        return (
-            one.row.status == OrderStatus.UNKNOWN
-            and why == matching.NOT_FOUND
-            and symbol is not None
-            and absence_counts(one.row.exchange or "", symbol, matching.sent_until(one), asked_at)
+        """Whether there is no such order. Two looks are needed: it was not open, and is not in the history read later; one that
+        just ended may be in neither list."""
+        symbol, exchange = _symbol(one.row), one.row.exchange or ""
+        if one.row.status != OrderStatus.UNKNOWN or why != matching.NOT_FOUND or symbol is None:
+            return False
+        not_open = self._not_open.setdefault(one.row.order_key, asked_at)
+        return indexed_by(exchange, symbol, not_open) <= asked_at and absence_counts(
+            exchange, symbol, matching.sent_until(one), asked_at
         )
 
     def _absent(self, subject: ClientSubject, one: Incomplete, reason: str) -> None:
         match = Match(intent_id=one.intent_id, part=one.part or "", found_by=FoundBy.ABSENCE)  # type: ignore[arg-type]
         self._recorder.told(RecordKind.MATCHED, subject.exchange, None, match=match, reason=reason)
+
+
+def _older_than_thought(books: Books, orders: Iterable[Told]) -> set[str | None]:
+    """Orders that others sent, of which the exchange says another time at which they were made."""
+    made = {
+        value: sighting.state.created_at
+        for told in orders
+        for sighting in told.sightings
+        if sighting.state.created_at is not None and (value := sighting.state.exchange_order_id) is not None
+    }
+    theirs = [row for row in books.orders if row.origin != Origin.BOT and row.order_id is not None]
+    return {row.order_id for row in theirs if made.get(row.order_id or "", row.created_at) != row.created_at}
 
 
 class _Run:

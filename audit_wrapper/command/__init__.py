@@ -17,7 +17,7 @@ from typing import Any
 
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.command.arguments import AWAY, BROKEN_OFF, DIFFERS, FINE, PROG, WRONG, parsed
-from audit_wrapper.command.client import client_of
+from audit_wrapper.command.client import client_of, secrets_of
 from audit_wrapper.command.reports import COMMANDS, Unreachable
 from audit_wrapper.command.voice import Voice
 from audit_wrapper.database import Database
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = parsed(arguments)
     except SystemExit as asked:  # --help, or a wrong argument that was explained
         return asked.code if isinstance(asked.code, int) else WRONG
-    voice = Voice()
+    voice = Voice(secrets_of(wanted.exchange))
     try:
         return asyncio.run(_run(wanted, voice))
     except StoreError as problem:
@@ -65,16 +65,15 @@ async def _run(wanted: argparse.Namespace, voice: Voice) -> int:
     }
     settings = Settings.load({**given, "ask_exchange": "off"})  # before anything is made
     async with client_of(wanted) as client, _reached(settings, wanted, voice):
-        voice.secrets = ClientSubject(client, None).secrets
+        voice.secrets += ClientSubject(client, None).secrets
         trail = AuditTrail.open(**given, ask_exchange="off")
         try:
             trail.wrap({wanted.exchange: client})
-            async with _sign_of_life(client, settings, wanted.exchange, voice):
+            async with _sign_of_life(trail, client, settings, voice):
                 code = await COMMANDS[wanted.command](trail, client, wanted, voice)
             await _deliver(trail, voice)
         finally:
-            left = await trail.aclose()
-            told = _say_what_is_left(trail, left, voice)
+            told = _verdict(trail, await trail.aclose(), voice)
     return max(code, told)
 
 
@@ -111,16 +110,20 @@ async def _reached(settings: Settings, wanted: argparse.Namespace, voice: Voice)
 
 
 @contextlib.asynccontextmanager
-async def _sign_of_life(client: Any, settings: Settings, exchange: str, voice: Voice) -> AsyncIterator[None]:
+async def _sign_of_life(trail: AuditTrail, client: Any, settings: Settings, voice: Voice) -> AsyncIterator[None]:
     """Say from time to time that it goes on: at twenty requests a minute there is much waiting."""
 
     async def beat() -> None:
         while True:
-            await asyncio.sleep(_ALIVE_S - min(time.monotonic() - voice.said_at, _ALIVE_S - 0.1))
-            if time.monotonic() - voice.said_at >= _ALIVE_S:
-                asked_at = getattr(client, "lastRestRequestTimestamp", None)
-                ago = f", the last request was {time.time() - asked_at / 1000:.0f} s ago" if asked_at else ""
-                voice.say(f"still asking {exchange}{ago} ({settings.ask_per_minute} a minute at the most)")
+            await asyncio.sleep(max(_ALIVE_S - (time.monotonic() - voice.said_at), _ALIVE_S / 10))
+            if time.monotonic() - voice.said_at < _ALIVE_S:
+                continue
+            status, asked_at = trail.status(), getattr(client, "lastRestRequestTimestamp", None)
+            ago = f", the last request was {time.time() - asked_at / 1000:.0f} s ago" if asked_at else ""
+            if status.lag:
+                voice.say(f"waiting for the database: {status.lag} records are to be delivered ({status.store})")
+            else:
+                voice.say(f"still asking{ago} ({settings.ask_per_minute} a minute at the most)")
 
     beating = asyncio.create_task(beat())
     try:
@@ -137,18 +140,12 @@ async def _deliver(trail: AuditTrail, voice: Voice) -> None:
         voice.say(f"{before} records are still to be delivered")
 
 
-def _say_what_is_left(trail: AuditTrail, left: FlushReport, voice: Voice) -> int:
+def _verdict(trail: AuditTrail, left: FlushReport, voice: Voice) -> int:
+    """The code that recording and delivering come to; `aclose` has said itself what is left."""
     status = trail.status()
-    if left.undelivered:
-        voice.say(
-            f"{left.undelivered} records are not in the database ({left.problem}); they are safe in {status.journal}, and "
-            "the next run with this folder delivers them"
-        )
-    if left.unwritten:
-        voice.say(f"{left.unwritten} records could not be written to {status.journal} ({left.problem}): run it again")
-    if status.quarantined:
-        voice.say(f"{status.quarantined} records were refused by the database; they are kept in audit.quarantine")
     if not left:
         return AWAY
-    # of these there was a word when they happened; a database that was away is there again
+    if status.quarantined:
+        voice.say(f"{status.quarantined} records were refused by the database; they are kept in audit.quarantine")
+    # of failures there was a word when they happened; a database that was away is there again
     return DIFFERS if status.quarantined or status.failures.keys() - {"database away"} else FINE

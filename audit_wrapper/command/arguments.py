@@ -44,6 +44,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What was said. Raises SystemExit, once it is explained, for what cannot be, and for --help."""
     parser = _Parser(
         prog=PROG,
         description="The trail and the exchange, without the bot.",

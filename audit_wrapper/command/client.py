@@ -42,6 +42,18 @@ async def client_of(wanted: argparse.Namespace) -> AsyncIterator[Any]:
 
 
 _UPPER = re.compile("(?=[A-Z])")
+_SECRET = re.compile("KEY|SECRET|PASS|TOKEN|TWOFA")
+_SECRET_LENGTH = 6  # what is shorter is no key
+
+
+def secrets_of(exchange: str) -> list[str]:
+    """The keys that the environment holds for this exchange."""
+    named = [value for name, value in os.environ.items() if name.startswith(_prefix(exchange)) and _SECRET.search(name)]
+    return [value for value in named if len(value) >= _SECRET_LENGTH]
+
+
+def _prefix(exchange: str) -> str:
+    return f"{exchange.upper()}_"
 
 
 def _from_ccxt(exchange: str, market_type: str) -> Any:
@@ -61,7 +73,7 @@ def _from_ccxt(exchange: str, market_type: str) -> Any:
     client = getattr(ccxt, exchange)({"enableRateLimit": True, "options": {"defaultType": market_type}})
     missing = []
     for name, is_needed in client.requiredCredentials.items():
-        variable = f"{exchange}_{_UPPER.sub('_', name)}".upper()  # apiKey: BYBIT_API_KEY
+        variable = _prefix(exchange) + _UPPER.sub("_", name).upper()  # apiKey: BYBIT_API_KEY
         value = os.environ.get(variable)
         if value:
             setattr(client, name, value)

@@ -23,7 +23,7 @@ class Unreachable(Exception):
 
 
 async def _reconcile(trail: AuditTrail, client: Any, wanted: argparse.Namespace, voice: Voice) -> int:
-    report = await trail.reconcile(wanted.since, wanted.until)
+    report = await trail.reconcile(wanted.since, wanted.until, exchange=wanted.exchange)
     _check_heard(client, report.unanswered)
     complete = not (report.unanswered or report.unsettled)
     if wanted.json:
@@ -86,8 +86,9 @@ COMMANDS: dict[str, Callable[[AuditTrail, Any, argparse.Namespace, Voice], Await
 
 
 def _check_heard(client: Any, unasked: Sequence[str]) -> None:
-    """Whether anything was heard of the exchange; ccxt keeps the last answer."""
-    if unasked and getattr(client, "last_http_response", "") is None:
+    """Raises Unreachable if the exchange never answered; ccxt keeps the last answer."""
+    answers = ("last_http_response", "last_response_headers")  # None: none yet; a client that is no ccxt has neither
+    if unasked and all(getattr(client, name, "") is None for name in answers):
         raise Unreachable(unasked[-1])
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Iterable
 
 
 class Voice:
     """`secrets`: words that are never said. `said_at`: when something was said last, by `time.monotonic`."""
 
-    def __init__(self) -> None:
-        self.secrets: list[str] = []
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self.secrets = list(secrets)
         self.said_at = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -18,7 +20,10 @@ class Voice:
         print(self._without_secrets(text), file=sys.stderr, flush=True)
 
     def show(self, text: str) -> None:
-        print(self._without_secrets(text), flush=True)
+        try:
+            print(self._without_secrets(text), flush=True)
+        except BrokenPipeError:  # `| head` has seen enough; what was recorded is still delivered
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _without_secrets(self, text: str) -> str:
         for secret in self.secrets:

@@ -8,6 +8,7 @@ from audit_wrapper.completeness.books import Books
 from audit_wrapper.completeness.differing import Difference, same_market
 from audit_wrapper.completeness.shown import ShownExecution, ShownOrder, alike
 from audit_wrapper.completeness.words import fill_row_text, fill_text, text_of, utc
+from audit_wrapper.records import FeeStatus
 from audit_wrapper.routing import same_symbol
 from audit_wrapper.rows import FillRow, OrderRow
 
@@ -70,6 +71,8 @@ def _differences(one: ShownExecution, row: FillRow, owner: OrderRow | None) -> I
         ("quantity", fill.quantity, row.quantity),
         ("fee", fill.fee.amount, row.fee),
         ("fee_currency", fill.fee.currency if fill.fee.amount is not None else None, row.fee_currency),
+        # a fee that was derived, and is said now, is known better, even if it is the same
+        ("fee_status", fill.fee.status if fill.fee.status is FeeStatus.REPORTED else None, row.fee_status),
         ("liquidity", fill.liquidity.value if fill.liquidity is not None else None, row.liquidity),
     ):
         if at_exchange is not None and at_exchange != in_trail:

@@ -13,14 +13,18 @@ from audit_wrapper.store.postgres import PostgresStore
 PUBLIC = [
     "AuditTrail",
     "AuditWrapperError",
+    "BackfillProgress",
+    "BackfillReport",
     "CannotWrap",
     "CodecError",
+    "Completeness",
     "FlushReport",
     "InvalidRow",
     "JournalDamaged",
     "JournalError",
     "JournalInUse",
     "JournalUnavailable",
+    "NotWrapped",
     "Purpose",
     "ReconcileReport",
     "SchemaError",
@@ -33,8 +37,8 @@ PUBLIC = [
     "suppressed",
 ]
 TRAIL = [
-    "aclose", "audited", "close", "flush", "instrument", "open", "position", "reconcile", "status", "uninstrument",
-    "unwrap", "wrap",
+    "aclose", "audited", "backfill", "close", "completeness", "flush", "instrument", "observe", "open", "position",
+    "reconcile", "status", "uninstrument", "unwrap", "wrap",
 ]  # fmt: skip
 STORE = {"create_order", "create_trade", "update_order", "orders_of_position", "trades_of_position", "open_stops"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,10 @@ class Audited:
         return result
 
     async def settled(self) -> None:
-        """Ask the exchange what its answers left open, and have it all in the tables."""
-        report = await self.trail.reconcile()
+        """Ask the exchange what its answers left open, twenty minutes later, and have it all in the tables."""
+        for minutes in (10, 20):  # that an order is absent takes two looks
+            self.trail._inquiry._reconciler._now = lambda ahead=minutes: datetime.now(UTC) + timedelta(minutes=ahead)
+            report = await self.trail.reconcile()
         assert not report.unanswered, report
         flushed = await self.trail.flush(timeout_s=20)
         assert flushed, flushed

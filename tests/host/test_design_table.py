@@ -75,9 +75,11 @@ async def test_one_call_that_the_client_itself_sent_twice(sim: SimulatedExchange
         await desk.manager.create_market_order(SYMBOL, "buy", 10)
 
         assert len(sim.ledger.orders) == 1
+        await desk.trail.flush()
+        assert (await desk.rows())[0]["status"] == "UNKNOWN"
         await desk.settled()
         lost, taken = await desk.rows()
-        assert (lost["status"], lost["order_id"]) == ("UNKNOWN", None)
+        assert (lost["status"], lost["order_id"], lost["found_by"]) == ("REJECTED", None, "absence")
         assert (taken["status"], taken["order_id"]) == ("FILLED", sim.ledger.orders[0].exchange_order_id)
 
 
