@@ -118,7 +118,11 @@ class Checks:
         if row.status == "MODIFIED" and attached:
             expected["status"] = "MODIFIED" if order.status == "CANCELED" else order.status
         quantity: Decimal | None = order.quantity
-        if order.close_position:
+        if executed is not order:
+            quantity = executed.quantity  # of what it became, which the bot may have changed
+            if row.limit_price == executed.limit_price:
+                expected["limit_price"] = executed.limit_price
+        elif order.close_position:
             quantity = None
         expected["size"] = quantity
         expected["remaining"] = None if quantity is None else quantity - filled
@@ -185,7 +189,7 @@ class Checks:
         for sent in self.truth.sent():
             if sent.position is not None:
                 text = str(sent.logged.params)
-                named = order.exchange_order_id in text or (order.client_order_id and order.client_order_id in text)
+                named = any(one in text for one in (order.exchange_order_id, order.actual_order_id) if one) or (order.client_order_id and order.client_order_id in text)
                 whole = sent.logged.path.endswith(("OpenOrders", "cancel-all", "trading-stop"))
                 if named or whole:
                     found.add(sent.position)
@@ -253,7 +257,7 @@ class Checks:
                 if row.found_by == "absence" and made:
                     self.say("absent, and yet it was made:", _row_words(row), *map(self._words, made))
                 continue
-            if row.status == "CANCELED" and row.type in _ATTACHED.values() and not made:
+            if row.status in ("CANCELED", "NEW") and sent is not None and self._waits_for_its_entry(row, sent):
                 self.never_were.append(row)
             elif row.status == "UNKNOWN" and self._has_twin(row):
                 self.ambiguous.append(row)
@@ -261,6 +265,11 @@ class Checks:
                 self.say("still UNKNOWN:", _row_words(row), "made:", *map(self._words, made))
             else:
                 self.say("a row without an id:", _row_words(row), "made:", *map(self._words, made))
+
+    def _waits_for_its_entry(self, row: _Row, sent: Sent) -> bool:
+        """Whether it is a stop that travels with an entry of which nothing was filled, so that there is none yet."""
+        stops = sent.logged.path.endswith(("/order/create", "/order/create-batch"))
+        return row.type in _ATTACHED.values() and stops and not any(one.filled_quantity for one in sent.orders)
 
     def _is_free(self, order: Order) -> bool:
         """Whether no row has the order's id."""
