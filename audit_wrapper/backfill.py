@@ -1,6 +1,6 @@
 """The tables filled from the exchange's history, for the time in which there was no trail yet.
 
-Week by week; a week that was read to its end is written down, so that a run that was broken off goes on where it was, and a
+Part by part, six days each; one that was read to its end is written down, so that a run that was broken off goes on where it was, and a
 second one has nothing to do.
 """
 
@@ -19,7 +19,7 @@ from audit_wrapper.reconcile import MARGIN, Reads, Reconciler
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Call, Record, RecordKind, Seam
 
-_WEEK = timedelta(days=7)
+_PART = timedelta(days=6)  # with a margin on both sides one request reaches that far
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_YET = timedelta(minutes=15)  # what is younger may still change, or not be listed yet: it is read again
 
@@ -30,13 +30,13 @@ class BackfillProgress(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str
     since: datetime
     until: datetime
-    weeks_done: int
-    weeks: int
+    parts_done: int
+    parts: int
     recorded: int
 
 
 class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backfill did. recorded: orders of which something new was learned. skipped: weeks that an earlier run has
+    """What a backfill did. recorded: orders of which something new was learned. skipped: parts that an earlier run has
     read. linked: orders that were linked to a position of the bot. unasked: what could not be read, and why; a run later
     tries it again."""
 
@@ -45,7 +45,7 @@ class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
     symbols: tuple[str, ...]
     recorded: int
-    weeks: int
+    parts: int
     skipped: int
     linked: int = 0
     unasked: tuple[str, ...] = ()
@@ -73,12 +73,12 @@ class Backfill:
         exchange, account = subject.exchange or "", self._account
         now = datetime.now(UTC)
         named, unasked = await asker.symbols(since, until)
-        wanted = tuple(sorted({*named, *symbols}))
+        wanted = tuple(sorted({*named, *symbols})) if asker.needs_symbols else ()
         done = _covered(await self._read(lambda store: store.covered(exchange, account)))
-        weeks = list(_weeks(since, until))
+        parts = list(_parts(since, until))
         recorded = skipped = 0
         problems = list(unasked)
-        for number, (first, last) in enumerate(weeks, 1):
+        for number, (first, last) in enumerate(parts, 1):
             left = tuple(symbol for symbol in wanted or (_ALL,) if not _is_in(done.get(symbol, ()), first, last))
             if not left:
                 skipped += 1
@@ -99,8 +99,8 @@ class Backfill:
                         exchange=exchange,
                         since=since,
                         until=last,
-                        weeks_done=number,
-                        weeks=len(weeks),
+                        parts_done=number,
+                        parts=len(parts),
                         recorded=recorded,
                     )
                 )
@@ -111,7 +111,7 @@ class Backfill:
             until=until,
             symbols=wanted,
             recorded=recorded,
-            weeks=len(weeks),
+            parts=len(parts),
             skipped=skipped,
             linked=linked,
             unasked=tuple(problems),
@@ -144,9 +144,9 @@ def _is_in(spans: Iterable[_Range], first: datetime, last: datetime) -> bool:
     return any(began <= first and last <= ended for began, ended in spans)
 
 
-def _weeks(since: datetime, until: datetime) -> Iterator[_Range]:
-    """The range cut at weeks that do not depend on where it begins, so that another run meets the same ones."""
-    first = _EPOCH + (since - _EPOCH) // _WEEK * _WEEK
+def _parts(since: datetime, until: datetime) -> Iterator[_Range]:
+    """The range cut at moments that do not depend on where it begins, so that another run meets the same ones."""
+    first = _EPOCH + (since - _EPOCH) // _PART * _PART
     while first < until:
-        yield max(first, since), min(first + _WEEK, until)
-        first += _WEEK
+        yield max(first, since), min(first + _PART, until)
+        first += _PART

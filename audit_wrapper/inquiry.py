@@ -81,9 +81,10 @@ class Inquiry:
         symbols, unasked = await asker.symbols(first, last)
         books = await self._read(lambda store: store.orders_between(name, account, first - MARGIN, last + MARGIN))
         symbols |= {symbol for row in books.orders if (symbol := row.unified_symbol or row.symbol) is not None}
-        async for heard in asker.history(sorted(symbols), first - MARGIN, last + MARGIN):
+        named = sorted(symbols) if asker.needs_symbols else []
+        async for heard in asker.history(named, first - MARGIN, last + MARGIN):
             gathered.take(heard)
-        gathered.take(await asker.open_orders(sorted(symbols)))
+        gathered.take(await asker.open_orders(named))
         await self._reconciler.ask_after(subject, asker, books.orders, gathered)
         ids = {value for told in gathered.orders() for _, value in told.ids}
         more = await self._read(lambda store: store.orders_of(name, account, ids))

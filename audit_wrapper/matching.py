@@ -69,8 +69,10 @@ def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: ti
                 free.remove(order)
     still_open: list[tuple[Incomplete, str]] = []
     for asked, shown in _groups(left, free, ahead):
-        if asked and len(asked) == len(shown) and _one_after_the_other(asked):
-            found += [Found(one, order, FoundBy.UNIQUE_MATCH) for one, order in zip(asked, shown, strict=True)]
+        pairs = list(zip(asked, shown, strict=False))
+        fitting = len(asked) == len(shown) and all(_alike(one, order, ahead) for one, order in pairs)
+        if asked and fitting and _one_after_the_other(asked):
+            found += [Found(one, order, FoundBy.UNIQUE_MATCH) for one, order in pairs]
         elif shown:
             why = f"{len(shown)} orders at the exchange and {len(asked)} requests are alike; which is which nobody can say"
             still_open += [(one, why) for one in asked]

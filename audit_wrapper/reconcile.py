@@ -109,7 +109,7 @@ class Reconciler:
         if span is not None:
             traded, unasked = await asker.symbols(*span)
             run.gathered.unasked += unasked
-            symbols |= traded
+            symbols = symbols | traded if asker.needs_symbols else set()  # none named: the whole account
         if mine or span is not None:
             run.gathered.take(await asker.open_orders(sorted(symbols)))
         for one in mine:
@@ -211,7 +211,7 @@ class Reconciler:
         if not waiting:
             return (), (), 0
         ahead = subject.clock_ahead
-        found, left = await self._match(subject, waiting)
+        found, left = await self._match(subject, waiting, listed=False)
         for one, _ in left:
             if matching.never_came_to_be(one) and one.row.found_by is None:
                 self._absent(
@@ -229,14 +229,11 @@ class Reconciler:
                 over.take(heard)
             run.gathered.unasked += over.unasked
             recorded = await self.record(subject, over)
-            more, left = await self._match(subject, {one.row.order_key for one, _ in left})
+            listed = not (run.gathered.again or over.again)
+            more, left = await self._match(subject, {one.row.order_key for one, _ in left}, listed=listed)
             found += more
             # nothing is absent while part of the exchange's books could not be looked at
-            gone = (
-                []
-                if run.gathered.again or over.again
-                else [one for one, why in left if self._is_absent(one, why, asked_at)]
-            )
+            gone = [one for one, why in left if listed and self._is_absent(one, why, asked_at)]
             reason = (
                 f"no answer came, and the exchange has no such order: asked at {asked_at:%Y-%m-%d %H:%M:%S} UTC by its client "
                 "id where it had one, among what is open and in the history"
@@ -255,8 +252,9 @@ class Reconciler:
         self._not_before[row.order_key] = now + min(max(now - row.created_at, _LEAST_WAIT), _LONGEST_WAIT)
 
     async def _match(
-        self, subject: ClientSubject, waiting: set[UUID]
+        self, subject: ClientSubject, waiting: set[UUID], *, listed: bool
     ) -> tuple[list[str], list[tuple[Incomplete, str]]]:
+        """listed: everything that the exchange lists was read just now."""
         # also those that are under way just now: an order that is theirs must not be taken for another's
         unsettled = [
             one
@@ -276,7 +274,7 @@ class Reconciler:
         for one in matched.found:
             if one.one.row.order_key not in waiting:
                 continue
-            if self._is_early(one):
+            if self._is_early(one, listed=listed):
                 left.append(
                     (one.one, "one order at the exchange fits; whether it is the only one shows when all are listed")
                 )
@@ -285,12 +283,12 @@ class Reconciler:
             found.append(f"{_words(one.one.row)}: it is order {one.order.order_id} ({one.by.value})")
         return found, left
 
-    def _is_early(self, found: matching.Found) -> bool:
+    def _is_early(self, found: matching.Found, *, listed: bool) -> bool:
         """Whether another order that fits may not be listed yet. A position has one stop of a kind and price at a time."""
         row, symbol = found.one.row, _symbol(found.one.row) or ""
         if found.by is not FoundBy.UNIQUE_MATCH or row.status != OrderStatus.UNKNOWN:
             return False
-        return self._now() < indexed_by(row.exchange or "", symbol, matching.sent_until(found.one))
+        return not listed or self._now() < indexed_by(row.exchange or "", symbol, matching.sent_until(found.one))
 
     def _found(self, subject: ClientSubject, found: matching.Found) -> None:
         symbol = _symbol(found.order) or ""

@@ -243,7 +243,7 @@ class AuditTrail:
 
         Orders, fills and funding of [since, until), as far back as the exchange tells, marked as backfilled; linked to a
         position of the bot where its table names the order. symbols (unified): beside those that the exchange names
-        itself; Binance names none that was last traded more than three months ago. progress is called after every week.
+        itself; Binance names none that was last traded more than three months ago. progress is called after every part of six days.
         May be broken off and called again: it goes on where it was, and what is there is not written twice. Asks at the
         pace of `ask_per_minute`. Raises NotWrapped, SettingsError, StoreUnavailable.
         """

@@ -49,6 +49,11 @@ class Asker:
         self._family = _family_of(exchange_id)
         self._standing = Standing()
 
+    @property
+    def needs_symbols(self) -> bool:
+        """Whether `history` gives nothing without symbols."""
+        return self._family.needs_symbols
+
     async def order(
         self,
         symbol: str,

@@ -50,6 +50,8 @@ _LAST_ORDER_PAGES = 100  # of executions of one order: 100,000 of them
 class Binance:
     """The Binance family: spot, USD-M, COIN-M."""
 
+    needs_symbols = True
+
     async def order(self, requests: Requests, wanted: Wanted, now: datetime) -> None:
         """One order, the regular order that it became when it fired, and its executions."""
         order = await self._one(requests, wanted)

@@ -38,6 +38,8 @@ _NO_FILLS = frozenset({"Funding", "SessionSettlePnL", "MovePosition"})
 class Bybit:
     """The Bybit family: unified accounts, and classic ones as far as they answer the same requests."""
 
+    needs_symbols = False
+
     async def order(self, requests: Requests, wanted: Wanted, now: datetime) -> None:
         """One order, open or not, and its executions."""
         order = await self._one(requests, wanted)

@@ -52,6 +52,9 @@ class Listing(NamedTuple):
 class Family(Protocol):
     """How one family of exchanges is asked. What is heard goes into `requests`."""
 
+    needs_symbols: bool
+    """Whether its histories are by symbol; else they can be asked for the whole account."""
+
     async def order(self, requests: Requests, wanted: Wanted, now: datetime) -> None:
         """One order, what it became, and its executions."""
 

@@ -17,6 +17,8 @@ from audit_wrapper.asking.rows import executed_as, key_of, moment_of
 class Generic:
     """An exchange without a module of its own."""
 
+    needs_symbols = True
+
     async def order(self, requests: Requests, wanted: Wanted, now: datetime) -> None:
         """One order by the exchange's id, and those of its executions that a client can ask for."""
         if wanted.order_id is None:

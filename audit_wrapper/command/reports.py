@@ -50,17 +50,17 @@ async def _completeness(trail: AuditTrail, client: Any, wanted: argparse.Namespa
 
 
 async def _backfill(trail: AuditTrail, client: Any, wanted: argparse.Namespace, voice: Voice) -> int:
-    took: deque[float] = deque(maxlen=5)  # the last weeks only: those that an earlier run has read take no time
+    took: deque[float] = deque(maxlen=5)  # the last parts only: those that an earlier run has read take no time
     began = time.monotonic()
 
     def progress(done: BackfillProgress) -> None:
         nonlocal began
         took.append(time.monotonic() - began)
         began = time.monotonic()
-        left = (done.weeks - done.weeks_done) * sum(took) / len(took)
-        rest = f", about {_duration(left)} left" if done.weeks_done < done.weeks else ""
+        left = (done.parts - done.parts_done) * sum(took) / len(took)
+        rest = f", about {_duration(left)} left" if done.parts_done < done.parts else ""
         voice.say(
-            f"week {done.weeks_done} of {done.weeks}, up to {done.until:%Y-%m-%d}: {done.recorded} orders so far{rest}"
+            f"part {done.parts_done} of {done.parts}, up to {done.until:%Y-%m-%d}: {done.recorded} orders so far{rest}"
         )
 
     report = await trail.backfill(
@@ -72,7 +72,7 @@ async def _backfill(trail: AuditTrail, client: Any, wanted: argparse.Namespace, 
     else:
         voice.show(
             f"something new was written down of {report.recorded} orders, {report.linked} were linked to a position; "
-            f"{report.weeks} weeks, {report.skipped} of them read by an earlier run"
+            f"{report.parts} parts, {report.skipped} of them read by an earlier run"
         )
         _show_list(voice, "NOT READ", report.unasked)
     return DIFFERS if report.unasked else FINE

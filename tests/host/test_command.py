@@ -198,8 +198,10 @@ def test_a_backfill_broken_off_goes_on(
     world.next(history, Delay(0.05), times=1000)  # slow enough to stop it in the middle
     process = here.start("backfill", *options(world, "41d"))
     assert process.stderr is not None
-    said = next(line for line in process.stderr if line.startswith("week 2 of"))
-    assert re.match(r"week 2 of 7, up to \d{4}-\d\d-\d\d: [12] orders so far, about .* left$", said)
+    said = next(line for line in process.stderr if line.startswith("part 2 of"))
+    match = re.match(r"part 2 of ([78]), up to \d{4}-\d\d-\d\d: [12] orders so far, about .* left$", said)
+    assert match, said
+    parts = int(match[1])  # by where the days fall
     world.faults.clear()
     held: Hold = world.hold(history)
     assert held.reached.wait(30)
@@ -207,15 +209,15 @@ def test_a_backfill_broken_off_goes_on(
     left = process.stderr.read()  # and not `communicate`, which does not know of lines that were read ahead
     broken = Ended(process.wait(30), process.stdout.read() if process.stdout else "", left).checked()
     held.release()
-    done = max([2, *map(int, re.findall(r"^week (\d) of 7", broken.err, re.MULTILINE))])
+    done = max([2, *map(int, re.findall(r"^part (\d) of", broken.err, re.MULTILINE))])
     assert (broken.code, broken.out) == (130, "")
-    assert done < 7
+    assert done < parts
     assert "the next run goes on" in broken.err
     first = rows(postgres_server, bot_dsn)
     assert 1 <= len(first) < 8
 
     going_on = here.run("backfill", *options(world, "41d"))
-    assert f"7 weeks, {done} of them read by an earlier run" in going_on.out
+    assert f"{parts} parts, {done} of them read by an earlier run" in going_on.out
     assert going_on.code == 1  # Bybit forgets after a day what ended without a fill, and it is said
     assert "NOT READ" in going_on.out
     whole = rows(postgres_server, bot_dsn)
@@ -224,7 +226,7 @@ def test_a_backfill_broken_off_goes_on(
     assert {row[1] for row in whole} == {"FILLED"}
 
     again = json.loads(call(capsys, "backfill", *options(world, "41d"), "--json").out)
-    assert (again["recorded"], again["skipped"]) == (0, 6)  # the last week is not over
+    assert (again["recorded"], again["skipped"]) == (0, parts - 1)  # the last part is not over
     assert rows(postgres_server, bot_dsn) == whole
 
 

@@ -380,7 +380,7 @@ async def test_bybit_everything_once_of_every_kind(orders: list[int], executions
     )
     heard = await read(client, 30, (), "bybit")
     assert sorted(r["id"] for one in heard for r in one.orders) == sorted(r["orderId"] for r in client.orders)
-    for part, wanted in (("trades", ("Trade", "BustTrade", "AdlTrade")), ("funding", ("Funding",))):
+    for part, wanted in (("trades", ("Trade", "BustTrade", "AdlTrade", "Settle")), ("funding", ("Funding",))):
         got = sorted(r["id"] for one in heard for r in getattr(one, part))
         assert got == sorted(r["execId"] for r in client.executions if r["execType"] in wanted)
     symbols = {r["symbol"] for one in heard for r in one.orders if r["info"]["category"] != "inverse"}

@@ -76,8 +76,11 @@ async def test_quiet_after_a_rate_limit_twice_as_long_each_time_up_to_a_quarter_
         assert pace.is_quiet
         assert pace.quiet_until is not None
         lengths.append(pace.quiet_until - clock.now)
-        await pace.turn()
+        with pytest.raises(Stopped, match="rate limit"):
+            await pace.turn(patience_s=3600)
+        clock.now += lengths[-1]
         assert not pace.is_quiet
+        await pace.turn()
     assert [round(length) for length in lengths] == [60, 120, 240, 480, 900, 900, 900]
     clock.now += 3600
     pace.rate_limited()
