@@ -340,5 +340,6 @@ class _Day:
             if row.found_by:
                 self.counts[f"found by {row.found_by}"] += 1
         self.counts["still UNKNOWN, ambiguous"] += len(checks.ambiguous)
+        self.counts["not known for the bot's own, amended"] += len(checks.unrecognised)
         self.counts["stops of entries that never filled"] += len(checks.never_were)
         self.counts["records"] += len(tables.records)
