@@ -92,6 +92,9 @@ class Fold:
         self.placing: Placing | None = None
         self.stop: Stop | None = None
         self.position_index: int | None = None
+        self._waits = (
+            False  # it is made when the order that it travels with is executed, and nobody has said whether it was
+        )
         self.status: OrderStatus | None = None
         self.reason: str | None = None
         self.fills: dict[str, Fill] = {}
@@ -194,7 +197,7 @@ class Fold:
                 self._move(OrderStatus.CANCELED, "canceled with all others of its symbol")
                 self.inferred = True
                 self._times(record)
-        elif self.stop is not None:
+        elif self.stop is not None and not (self._waits and self.known.exchange_order_id is None):
             self._superseded(record, one)
 
     def _crossed(self, cancel_all: Record) -> bool:
@@ -300,6 +303,7 @@ class Fold:
             kind="stop_loss", trigger_price=state.trigger_price
         )
         self.position_index = one.position_index
+        self._waits = one.action is not Action.SET_STOPS and state.type != "MARKET"
         side = state.side
         if one.action is not Action.SET_STOPS and side is not None:
             side = _opposite(side)  # attached to an entry: it leaves what the entry opens

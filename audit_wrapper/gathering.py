@@ -9,6 +9,7 @@ from audit_wrapper.asking import Heard
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.sighting import Sighting
+from audit_wrapper.routing import same_symbol
 
 _Row = Mapping[str, Any]
 _Key = tuple[str, str]  # number space, id
@@ -38,6 +39,7 @@ class Gathered:
         self._subject = subject
         self._adapter = adapter_for(subject.exchange or "")
         self._by_id: dict[tuple[_Key, str], _One] = {}
+        self._places: dict[_Key, list[tuple[_Key, str]]] = {}
         self._child_of: dict[tuple[_Key, str], tuple[_Key, str]] = {}
         self.payments: list[_Row] = []
         self.unasked: list[str] = []
@@ -58,16 +60,15 @@ class Gathered:
         """Everything that was seen."""
         return [sighting for one in self._by_id.values() for sighting in one.sightings]
 
-    def find(self, order_id: str, id_kind: str = "order") -> Sighting | None:
+    def find(self, order_id: str, id_kind: str, symbol: str) -> Sighting | None:
         """The order itself under this id, as it was seen last."""
-        found = [
-            sighting
-            for (key, _), one in self._by_id.items()
-            if key == (id_kind, order_id)
-            for sighting in one.sightings
-            if sighting.state.order_status is not None
-        ]
-        return found[-1] if found else None
+        for place in self._places.get((id_kind, order_id), ()):
+            # Binance numbers its orders by symbol, its conditional ones over all
+            if id_kind == "algo" or same_symbol(place[1], symbol):
+                found = [one for one in self._by_id[place].sightings if one.state.order_status is not None]
+                if found:
+                    return found[-1]
+        return None
 
     def orders(self) -> Iterable[Told]:
         """One entry for each order; what a conditional order became goes with it."""
@@ -98,6 +99,8 @@ class Gathered:
                 continue
             spelled = sighting.state.symbol or named
             place = ((sighting.id_kind, order_id), spelled)
+            if place not in self._by_id:
+                self._places.setdefault(place[0], []).append(place)
             one = self._by_id.setdefault(place, _One())
             one.sightings.append(sighting)
             rows = one.orders if is_order else one.trades

@@ -86,7 +86,13 @@ def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: ti
 def _why(one: Incomplete, why: str, rest: Iterable[OrderRow], ahead: timedelta) -> str:
     row = one.row
     amended = why == NOT_FOUND and any(
-        _same_symbol(row, order) and row.side in (None, order.side) and _in_time(one, order, ahead) for order in rest
+        # neither of these can be amended
+        row.client_order_id in (None, order.client_order_id)
+        and row.side in (None, order.side)
+        and row.type in (None, order.type)
+        and _same_symbol(row, order)
+        and _in_time(one, order, ahead)
+        for order in rest
     )
     return AMENDED if amended else why
 

@@ -167,7 +167,7 @@ class Reconciler:
             if row.order_id is None or symbol is None:
                 continue
             kind = id_kind(row.exchange or "", symbol, row.type)
-            if gathered.find(row.order_id, kind) is None:
+            if gathered.find(row.order_id, kind, symbol) is None:
                 gathered.take(await asker.order(symbol, row.order_id, id_kind=kind))
 
     def _write(self, subject: ClientSubject, told: Told, method: str) -> bool:
@@ -308,10 +308,9 @@ class Reconciler:
         symbol, exchange = _symbol(one.row), one.row.exchange or ""
         if one.row.status != OrderStatus.UNKNOWN or why != matching.NOT_FOUND or symbol is None:
             return False
-        not_open = self._not_open.setdefault(one.row.order_key, asked_at)
-        return indexed_by(exchange, symbol, not_open) <= asked_at and absence_counts(
-            exchange, symbol, matching.sent_until(one), asked_at
-        )
+        if not absence_counts(exchange, symbol, matching.sent_until(one), asked_at):
+            return False
+        return indexed_by(exchange, symbol, self._not_open.setdefault(one.row.order_key, asked_at)) <= asked_at
 
     def _absent(self, subject: ClientSubject, one: Incomplete, reason: str) -> None:
         match = Match(intent_id=one.intent_id, part=one.part or "", found_by=FoundBy.ABSENCE)  # type: ignore[arg-type]
@@ -352,7 +351,7 @@ class _Run:
         ):
             return
         kind = id_kind(row.exchange or "", symbol, row.type)
-        if row.order_id is not None and self._stands(row, kind):
+        if row.order_id is not None and self._stands(row, kind, symbol):
             return
         self.asked += 1
         heard = await self.asker.order(symbol, row.order_id, id_kind=kind, client_order_id=row.client_order_id)
@@ -363,9 +362,9 @@ class _Run:
         elif row.status in _OVER:
             self.in_vain.append(row)  # only its fee is not known
 
-    def _stands(self, row: OrderRow, kind: str) -> bool:
+    def _stands(self, row: OrderRow, kind: str, symbol: str) -> bool:
         """Whether it is among the open orders, with nothing executed that the trail does not have."""
-        seen = self.gathered.find(row.order_id or "", kind)
+        seen = self.gathered.find(row.order_id or "", kind, symbol)
         if seen is None or seen.state.order_status not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED):
             return False
         filled = seen.state.filled_quantity

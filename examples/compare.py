@@ -23,12 +23,11 @@ class Result(NamedTuple):
     trail_orders: int
     ledger_fills: int
     trail_fills: int
-    unknown: int  # orders whose answer was lost: the trail knows that they were sent, not what became of them
     differences: list[str]
 
 
 def with_ledgers(simulated: Mapping[str, SimulatedExchange], orders: Iterable[Row], fills: Iterable[Row]) -> bool:
-    """Print how they compare; True if nothing differs that the trail does not itself call unknown."""
+    """Print how they compare; True if nothing differs."""
     orders, fills = list(orders), list(fills)
     results = [
         _compared(
@@ -46,8 +45,7 @@ def _compared(name: str, exchange: SimulatedExchange, rows: list[Row], fills: li
     # what the exchange makes of a stop that fired is an order of its own in Binance's books; the bot placed the stop
     children = {(order.symbol, order.actual_order_id) for order in ledger.orders}
     placed = [order for order in ledger.orders if (order.symbol, order.exchange_order_id or "") not in children]
-    differences, unknown = [], 0
-    hidden: set[tuple[str, str]] = set()  # ids of the executions of orders that are UNKNOWN
+    differences = []
     # ids first: what is found by its id must not be taken for another one that looks like it
     for order in sorted(placed, key=lambda o: not any(_same_id(o, row) for row in rows)):
         row = next((r for r in left if _same_id(order, r)), None) or next((r for r in left if _alike(order, r)), None)
@@ -55,20 +53,14 @@ def _compared(name: str, exchange: SimulatedExchange, rows: list[Row], fills: li
             differences.append(f"not in the trail: {order.symbol} {order.side} {order.type} {order.exchange_order_id}")
             continue
         left.remove(row)
-        if row["status"] == "UNKNOWN":
-            unknown += 1
-            hidden |= {(fill.symbol, fill.exchange_trade_id) for fill in ledger.fills_of(order)}
-        else:
-            differences += _differing(order, ledger.executed(order), row)
+        differences += _differing(order, ledger.executed(order), row)
     differences += [f"not at the exchange: {row['symbol']} {row['side']} {row['type']}" for row in left]
 
     known = {(f["symbol"], f["exchange_trade_id"]): (f["price"], f["quantity"], f["fee"]) for f in fills}
     true = {(f.symbol, f.exchange_trade_id): (f.price, f.quantity, f.fee_amount) for f in ledger.fills}
-    differences += [
-        f"execution {key}: {known.get(key)}" for key in true if known.get(key) != true[key] and key not in hidden
-    ]
+    differences += [f"execution {key}: {known.get(key)}" for key in true if known.get(key) != true[key]]
     differences += [f"no such execution: {key}" for key in known if key not in true]
-    return Result(name, len(placed), len(rows), len(true), len(known), unknown, differences)
+    return Result(name, len(placed), len(rows), len(true), len(known), differences)
 
 
 def _same_id(order: Order, row: Row) -> bool:
@@ -76,7 +68,7 @@ def _same_id(order: Order, row: Row) -> bool:
 
 
 def _alike(order: Order, row: Row) -> bool:
-    # a row without an exchange id: refused, unanswered, or a stop that Bybit keeps on the position
+    # a row without an exchange id: it was refused
     if row["order_id"] is not None or (row["symbol"], row["side"]) != (order.symbol, order.side):
         return False
     return row["trigger_price"] == order.trigger_price and row["size"] in (None, order.quantity)
@@ -90,9 +82,6 @@ def _differing(order: Order, executed: Order, row: Row) -> list[str]:
         "average_price": executed.average_price,
     }
     said = {**row, "status": "CANCELED" if replaced else row["status"]}
-    if row["order_id"] is None and row["filled"] is None:
-        # canceled with all others, and without an id it cannot be asked for: the trail does not claim to know
-        del expected["filled"]
     return [
         f"{order.symbol} {order.exchange_order_id}: {name} is {said[name]}, at the exchange {value}"
         for name, value in expected.items()

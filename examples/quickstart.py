@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,12 +70,15 @@ async def main() -> int:
                 asked = await trail.reconcile()
                 await trail.flush()
                 well = trail.status()
+                this_morning = datetime.now(UTC) - timedelta(hours=12)
+                statements = [await trail.completeness(this_morning, exchange=name) for name in exchanges]
             orders, trades, fills = [await pool.fetch(query) for query in (ORDERS, TRADES, FILLS)]
             show.orders(orders)
             show.trades(trades)
             async with PostgresStore(dsn) as store:
                 await show.story(store, "1", [fill for fill in fills if fill["symbol"] == "BTCUSDT"])
             show.status(well, asked)
+            show.completeness(statements)
             agrees = compare.with_ledgers(simulated, orders, fills)
     return 0 if agrees else 1
 

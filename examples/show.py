@@ -141,7 +141,21 @@ def status(now: Any, asked: Any) -> None:
         f"\n[bold]status[/]      {now.recorded} records made, {now.delivered_seq} of {now.durable_seq} delivered "
         f"(lag {now.lag}), {now.quarantined} in quarantine, {well}; store: {now.store}"
     )
-    console.print(f"[bold]reconcile[/]   asked about {asked.asked} open orders, {asked.answered} answered")
+    console.print(
+        f"[bold]reconcile[/]   asked about {asked.asked} orders, {asked.answered} answered; of {asked.recorded} it had news"
+    )
+    for sentence in asked.found:
+        console.print(Text(f"            {sentence}"))
+
+
+def completeness(statements: Iterable[Any]) -> None:
+    """What `trail.completeness` says of each exchange, in a line."""
+    for one in statements:
+        said = "complete" if one.complete else "NOT COMPLETE"
+        console.print(
+            f"[bold]complete?[/]   {one.exchange}, by its own lists: {one.counts.orders_same} orders and {one.counts.fills_same} "
+            f"fills the same, {len(one.missing)} missing, {len(one.extra)} extra, {len(one.different)} different: {said}"
+        )
 
 
 def comparison(results: Iterable[Any]) -> None:
@@ -153,13 +167,8 @@ def comparison(results: Iterable[Any]) -> None:
         )
         for difference in one.differences:
             console.print(Text(f"            {difference}", style="red"))
-        if one.unknown:
-            console.print(
-                f"            of these orders {one.unknown} is [bold magenta]UNKNOWN[/]: it was sent and its answer lost; "
-                "the trail says so and does not guess"
-            )
         if not one.differences:
-            console.print("            status, filled, average price, fees: equal to the last digit in all others")
+            console.print("            status, filled, average price, fees: equal to the last digit")
 
 
 # -- the story's lines: (when, rank among those of the same moment, word, style, text)
