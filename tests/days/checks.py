@@ -93,7 +93,9 @@ class Checks:
                 found = getattr(row, field)
                 if found != expected and field == "origin":
                     like = [r for r in self.tables.orders if r is not row and (r.side, r.size) == (row.side, row.size)]
-                    self.say("origin", found, self._words(order), "|", _row_words(row), "beside it:", *map(_row_words, like))
+                    self.say(
+                        "origin", found, self._words(order), "|", _row_words(row), "beside it:", *map(_row_words, like)
+                    )
                 elif found != expected:
                     self.say(f"{field} is {found!s} and not {expected!s}:", self._words(order), "|", _row_words(row))
             self._compare_trade(order, row, trades.pop(row.order_key, []))
@@ -194,7 +196,9 @@ class Checks:
         for sent in self.truth.sent():
             if sent.position is not None:
                 text = str(sent.logged.params)
-                named = any(one in text for one in (order.exchange_order_id, order.actual_order_id) if one) or (order.client_order_id and order.client_order_id in text)
+                named = any(one in text for one in (order.exchange_order_id, order.actual_order_id) if one) or (
+                    order.client_order_id and order.client_order_id in text
+                )
                 whole = sent.logged.path.endswith(("OpenOrders", "cancel-all", "trading-stop"))
                 if named or whole:
                     found.add(sent.position)
@@ -320,7 +324,11 @@ class Checks:
             if order.exchange_order_id is None and order.reject_words:
                 code = str(order.reject_code)
                 told = [r for r in self.tables.orders if r.status == "REJECTED" and r.order_id is None]
-                fits = [r for r in told if r.side in (None, order.side) and (code in (r.reason or "") or r.found_by == "absence")]
+                fits = [
+                    r
+                    for r in told
+                    if r.side in (None, order.side) and (code in (r.reason or "") or r.found_by == "absence")
+                ]
                 if not fits and not [r for r in self.ambiguous if r.side == order.side]:
                     self.say("refused, and no row says so:", self._words(order))
 

@@ -107,8 +107,11 @@ def test_an_order_that_differs_in_what_may_have_changed_is_not_taken(difference:
 
 
 def test_an_order_that_may_have_been_amended_keeps_a_request_from_being_absent() -> None:
-    ((_, why),) = match([request(type="LIMIT")], [order(type="LIMIT", size=Decimal(12))]).open
+    other = {"type": "LIMIT", "size": Decimal(12)}
+    ((_, why),) = match([request(type="LIMIT")], [order(**other, updated_at=at(30))]).open
     assert why == AMENDED
+    for never in (order(**other, updated_at=order().created_at), order(**other, updated_at=at(30), side="sell")):
+        assert match([request(type="LIMIT")], [never]).open[0][1] == NOT_FOUND
 
 
 @pytest.mark.parametrize(
