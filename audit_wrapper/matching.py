@@ -48,7 +48,7 @@ def is_unsettled(one: Incomplete) -> bool:
         return False
     if row.found_by == FoundBy.ABSENCE:
         return True
-    return row.status == OrderStatus.UNKNOWN or row.type in _ATTACHED_TYPES
+    return row.status in (OrderStatus.UNKNOWN, OrderStatus.NEW) or row.type in _ATTACHED_TYPES
 
 
 def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: timedelta = timedelta(0)) -> Matched:
