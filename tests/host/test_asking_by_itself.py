@@ -8,6 +8,7 @@ import logging
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,44 @@ def test_one_loop_after_the_other(sim: SimulatedExchange) -> None:
 
 
 # -- the end
+
+
+async def test_a_trail_that_is_closed_while_the_bot_waits_for_a_report(account: Account) -> None:
+    trail = account.trail
+    for _ in range(3):
+        await account.enter()
+    path = "GET /fapi/v1/allOrders" if account.is_binance else "GET /v5/order/history"
+    hold = account.sim.hold(path)
+    asking = asyncio.create_task(trail.reconcile(account.now() - timedelta(hours=1)))
+    assert await asyncio.to_thread(hold.reached.wait, 5)
+    trail.close()
+    hold.release()
+    async with asyncio.timeout(5):
+        report = await asking
+    assert any("ended" in sentence for sentence in report.unanswered)
+    assert trail.status().failures == {}
+
+
+async def test_a_trail_on_a_database_that_is_closed_while_it_asks(
+    sim: SimulatedExchange, audit_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = async_client(sim)
+    try:
+        await client.load_markets()
+        for number in range(6):
+            trail = AuditTrail.open(audit_dsn, journal=tmp_path, delivery_pause_s=0.001, **QUICK)
+            trail.wrap(client)
+            await client.create_order(MNT, "market", "buy", 10 + number)
+            await asyncio.sleep(0.02 * number)  # another moment each time
+            left = await trail.aclose()
+            assert left, left
+            assert trail.status().failures == {}
+        assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
+        left_over = [task for task in asyncio.all_tasks() if task.get_name().startswith("audit_wrapper")]
+        async with asyncio.timeout(5):
+            await asyncio.gather(*left_over, return_exceptions=True)
+    finally:
+        await client.close()
 
 
 def _bot_that_ends(sim: SimulatedExchange, end: str, asked: bool) -> None:

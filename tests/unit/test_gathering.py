@@ -69,7 +69,7 @@ def test_what_an_order_was_before_is_kept() -> None:
     heard.take(Heard(orders=(order("7", status="FILLED", filled="10"),)))
     (told,) = heard.orders()
     assert len(told.orders) == 2
-    seen = heard.find("7")
+    seen = heard.find("7", "order", MNT)
     assert seen is not None
     assert (seen.state.order_status, seen.state.filled_quantity) == (OrderStatus.FILLED, Decimal(10))
 
@@ -111,14 +111,17 @@ def test_one_id_of_two_symbols_is_two_orders() -> None:
     told = {one.symbol: one for one in heard.orders()}
     assert told.keys() == {MNT, BTC}
     assert (len(told[MNT].trades), len(told[BTC].trades)) == (1, 0)
+    seen = [heard.find("7", "order", symbol) for symbol in (MNT, BTC, "MNTUSDT", "ETH/USDT:USDT")]
+    status = [sighting.state.order_status if sighting else None for sighting in seen]
+    assert status == [OrderStatus.NEW, OrderStatus.FILLED, OrderStatus.NEW, None]
 
 
 def test_what_is_asked_for_by_its_number_space() -> None:
     heard = gathered()
     heard.take(Heard(orders=(algo("99"),), trades=(trade("1", "7"),)))
-    assert heard.find("99") is None
-    assert heard.find("99", "algo") is not None
-    assert heard.find("7") is None, "an execution alone does not say how its order stands"
+    assert heard.find("99", "order", MNT) is None
+    assert heard.find("99", "algo", MNT) is not None
+    assert heard.find("7", "order", MNT) is None, "an execution alone does not say how its order stands"
 
 
 def test_what_could_not_be_asked_is_said_once() -> None:
