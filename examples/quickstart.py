@@ -70,8 +70,8 @@ async def main() -> int:
                 asked = await trail.reconcile()
                 await trail.flush()
                 well = trail.status()
-                yesterday = datetime.now(UTC) - timedelta(days=1)
-                statements = [await trail.completeness(yesterday, exchange=name) for name in exchanges]
+                this_morning = datetime.now(UTC) - timedelta(hours=12)
+                statements = [await trail.completeness(this_morning, exchange=name) for name in exchanges]
             orders, trades, fills = [await pool.fetch(query) for query in (ORDERS, TRADES, FILLS)]
             show.orders(orders)
             show.trades(trades)

@@ -142,7 +142,7 @@ def status(now: Any, asked: Any) -> None:
         f"(lag {now.lag}), {now.quarantined} in quarantine, {well}; store: {now.store}"
     )
     console.print(
-        f"[bold]reconcile[/]   asked about {asked.asked} orders, {asked.answered} answered; of {asked.recorded} the exchange had news"
+        f"[bold]reconcile[/]   asked about {asked.asked} orders, {asked.answered} answered; of {asked.recorded} it had news"
     )
     for sentence in asked.found:
         console.print(Text(f"            {sentence}"))
@@ -153,9 +153,8 @@ def completeness(statements: Iterable[Any]) -> None:
     for one in statements:
         said = "complete" if one.complete else "NOT COMPLETE"
         console.print(
-            f"[bold]complete?[/]   {one.exchange}: {one.counts.orders_same} orders and {one.counts.fills_same} fills are the "
-            f"same at the exchange and in the trail; {len(one.missing)} missing, {len(one.extra)} extra, "
-            f"{len(one.different)} different: {said}"
+            f"[bold]complete?[/]   {one.exchange}, by its own lists: {one.counts.orders_same} orders and {one.counts.fills_same} "
+            f"fills the same, {len(one.missing)} missing, {len(one.extra)} extra, {len(one.different)} different: {said}"
         )
 
 
