@@ -59,7 +59,7 @@ async def test_soon_after_an_answer_that_was_lost(account: Account) -> None:
     account.sim.next("create", LoseAnswer())
     with pytest.raises(ccxt.NetworkError):
         await account.enter(20)
-    await until(lambda: account.row(size=Decimal(20)).status == "FILLED")
+    await until(lambda: account.row(size=Decimal(20), origin="bot").status == "FILLED")
 
 
 async def test_from_time_to_time_for_open_stops(account: Account) -> None:
@@ -77,9 +77,9 @@ async def test_from_time_to_time_for_attached_stops() -> None:
         async with account_on(sim, **QUICK) as account:
             await account.enter()
             await account.attach(stopLoss="1.1")
-            await until(lambda: account.row(type="STOP_LOSS").order_id is not None)
+            await until(lambda: account.row(type="STOP_LOSS", origin="bot").order_id is not None)
             sim.set_price(MNT, "1.09")
-            await until(lambda: account.row(type="STOP_LOSS").fee_status == "reported")
+            await until(lambda: account.row(type="STOP_LOSS", origin="bot").fee_status == "reported")
             account.same_as_the_ledger()
 
 
