@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # a fresh checkout compiles what it imports once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check lint types contracts examples wheel torture backlog clean
+.PHONY: help demo test check lint types contracts examples wheel torture backlog days clean
 
 help:            ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -47,6 +47,9 @@ torture: $(READY)  ## two thousand random faults on a bot, nothing lost (some 20
 
 backlog: $(READY)  ## a million records recorded while the database is away, then delivered; RECORDS=n
 	$(RUN) -m tests.torture.backlog $(or $(RECORDS),1000000)
+
+days: $(READY)     ## a thousand random days and 10,000 lost answers, trail and books equal; DAYS=n LOST=n SEED=n
+	$(RUN) -m tests.days --days $(or $(DAYS),1000) --lost-answers $(or $(LOST),10000) $(if $(SEED),--first-seed $(SEED))
 
 clean:           ## forget the environment
 	rm -rf $(VENV) build dist *.egg-info

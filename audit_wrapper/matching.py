@@ -86,8 +86,10 @@ def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: ti
 def _why(one: Incomplete, why: str, rest: Iterable[OrderRow], ahead: timedelta) -> str:
     row = one.row
     amended = why == NOT_FOUND and any(
-        # neither of these can be amended
-        row.client_order_id in (None, order.client_order_id)
+        # none of these can be amended, nor can a market order; and one that was, changed after it was made
+        row.type != "MARKET"
+        and order.updated_at > order.created_at
+        and row.client_order_id in (None, order.client_order_id)
         and row.side in (None, order.side)
         and row.type in (None, order.type)
         and _same_symbol(row, order)

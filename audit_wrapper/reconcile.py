@@ -145,9 +145,7 @@ class Reconciler:
                     exchange, account, *_EVER, gathered.sightings, books.orders, books.fills, algo_keys=books.algo_keys
                 ),
             )
-            news = {finding.order_id for finding in (*said.missing, *said.different)} | _older_than_thought(
-                books, orders
-            )
+            news = {finding.order_id for finding in (*said.missing, *said.different)} | _beside(books, orders)
             orders = [told for told in orders if any(value in news for _, value in told.ids)]
         recorded = sum(self._write(subject, told, method) for told in orders)
         await self._record_payments(subject, gathered, method)
@@ -317,16 +315,24 @@ class Reconciler:
         self._recorder.told(RecordKind.MATCHED, subject.exchange, None, match=match, reason=reason)
 
 
-def _older_than_thought(books: Books, orders: Iterable[Told]) -> set[str | None]:
-    """Orders that others sent, of which the exchange says another time at which they were made."""
-    made = {
-        value: sighting.state.created_at
+def _beside(books: Books, orders: Iterable[Told]) -> set[str | None]:
+    """Orders of which the exchange says something new that a comparison does not look at: when one that others sent was
+    made, and its own word for a stop that another one took the place of."""
+    states = {
+        sighting.state.exchange_order_id: sighting.state
         for told in orders
         for sighting in told.sightings
-        if sighting.state.created_at is not None and (value := sighting.state.exchange_order_id) is not None
+        if sighting.state.order_status is not None
     }
-    theirs = [row for row in books.orders if row.origin != Origin.BOT and row.order_id is not None]
-    return {row.order_id for row in theirs if made.get(row.order_id or "", row.created_at) != row.created_at}
+    found: set[str | None] = set()
+    for row in books.orders:
+        seen = states.get(row.order_id)
+        if row.order_id is None or seen is None:
+            continue
+        older = row.origin != Origin.BOT and seen.created_at not in (None, row.created_at)
+        ended = row.status == OrderStatus.MODIFIED and seen.exchange_status not in (None, row.exchange_status)
+        found |= {row.order_id} if older or ended else set()
+    return found
 
 
 class _Run:

@@ -120,7 +120,7 @@ def test_what_is_asked_for_by_its_number_space() -> None:
     heard = gathered()
     heard.take(Heard(orders=(algo("99"),), trades=(trade("1", "7"),)))
     assert heard.find("99", "order", MNT) is None
-    assert heard.find("99", "algo", MNT) is not None
+    assert heard.find("99", "algo", BTC) is not None
     assert heard.find("7", "order", MNT) is None, "an execution alone does not say how its order stands"
 
 
