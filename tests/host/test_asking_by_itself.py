@@ -7,7 +7,7 @@ import gc
 import logging
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -30,6 +30,13 @@ QUICK: dict[str, Any] = {"ask_exchange": "auto", "ask_after_s": 0.01, "ask_every
 async def account(sim: SimulatedExchange) -> AsyncIterator[Account]:
     async with account_on(sim, **QUICK) as opened:
         yield opened
+
+
+@pytest.fixture
+def bybit() -> Iterator[SimulatedExchange]:
+    """For what has nothing to do with which exchange it is."""
+    with SimulatedExchange("bybit") as exchange:
+        yield exchange
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
@@ -208,7 +215,7 @@ async def test_what_stays_as_it_is_is_written_once(account: Account) -> None:
 async def test_a_database_that_is_away(
     sim: SimulatedExchange, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = async_client(sim)
+    client = async_client(bybit)
     try:
         await client.load_markets()
         nowhere = "postgresql://127.0.0.1:1/nowhere"
@@ -237,12 +244,12 @@ async def test_a_database_that_is_away(
         await client.close()
 
 
-def test_one_loop_after_the_other(sim: SimulatedExchange) -> None:
+def test_one_loop_after_the_other(bybit: SimulatedExchange) -> None:
     """A bot that calls `asyncio.run` again: what its first run left open is asked about in the second."""
     trail = memory_trail(**QUICK)
 
     async def first() -> None:
-        client = async_client(sim)
+        client = async_client(bybit)
         await client.load_markets()
         trail.wrap(client)
         await client.create_order(MNT, "market", "buy", 10)
@@ -250,7 +257,7 @@ def test_one_loop_after_the_other(sim: SimulatedExchange) -> None:
         await client.close()
 
     async def second() -> None:
-        client = async_client(sim)
+        client = async_client(bybit)
         await client.load_markets()
         trail.wrap(client)
         await client.fetch_ticker(MNT)
@@ -283,9 +290,9 @@ async def test_a_trail_that_is_closed_while_the_bot_waits_for_a_report(account: 
 
 
 async def test_a_trail_on_a_database_that_is_closed_while_it_asks(
-    sim: SimulatedExchange, audit_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bybit: SimulatedExchange, audit_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = async_client(sim)
+    client = async_client(bybit)
     try:
         await client.load_markets()
         for number in range(4):
