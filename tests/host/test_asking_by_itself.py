@@ -213,7 +213,7 @@ async def test_what_stays_as_it_is_is_written_once(account: Account) -> None:
 
 
 async def test_a_database_that_is_away(
-    sim: SimulatedExchange, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bybit: SimulatedExchange, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = async_client(bybit)
     try:
