@@ -71,7 +71,7 @@ def funding_of(record: Record) -> tuple[FundingRow, ...]:
         FundingRow(
             exchange=record.exchange or "",
             account=record.account,
-            symbol=one.symbol or "",
+            symbol=compact(one.symbol) or "",  # however it was heard of
             payment_id=one.payment_id,
             amount=one.amount,
             currency=one.currency,

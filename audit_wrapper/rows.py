@@ -114,7 +114,7 @@ class FundingRow(_Row, frozen=True, kw_only=True):
     @property
     def key(self) -> tuple[str, ...]:
         """What it is known by."""
-        return self.exchange, self.account, self.payment_id, self.symbol
+        return self.exchange, self.account, self.payment_id
 
 
 class FillRow(_Row, frozen=True, kw_only=True):
