@@ -139,8 +139,9 @@ class Checks:
         fills = self._ledger.fills_of(order)
         expected |= self._money(order, row)
         origin, position = self._origin(order)
-        if origin == "bot" and row.origin == "external" and self.truth.was_amended(order) and not order.client_order_id:
-            # its answer was lost, and it looks other than it was asked for: nobody can tell whose it is
+        nobody_can_tell = self.truth.was_amended(order) or self._is_one_of_twins(order)
+        if origin == "bot" and row.origin == "external" and nobody_can_tell and not order.client_order_id:
+            # its answer was lost, and it looks other than it was asked for, or as two requests do
             self.unrecognised.append(row)
             return expected
         expected |= {"origin": origin}
@@ -189,6 +190,20 @@ class Checks:
             # a stop that came with an entry which filled later
             return "bot", None
         return "bot", sent.position
+
+    def _is_one_of_twins(self, order: Order) -> bool:
+        """Whether several requests without an answer asked for the like of it."""
+        like = [
+            row
+            for row in self.tables.orders
+            if row.status == "UNKNOWN"
+            and row.client_order_id is None
+            and row.unified_symbol == order.unified_symbol
+            and row.side in (None, order.side)
+            and (row.trigger_price is None or row.trigger_price == order.trigger_price or order.callback is not None)
+            and (row.size in (None, order.quantity) or (order.reduce_only and row.size > order.quantity))
+        ]
+        return len(like) > 1
 
     def _scopes_that_touched(self, order: Order) -> set[str | None]:
         """Positions for which the bot canceled or changed this order, whoever had placed it."""
