@@ -145,7 +145,7 @@ class Checks:
             self.unrecognised.append(row)
             return expected
         expected |= {"origin": origin}
-        if order.kind == "attached" and id(order) not in self._made_by and "by" not in order.details:
+        if self._came_with_an_entry(order):
             return expected  # it came with an entry that was filled later: whatever that was for
         if position is not None or row.position_id not in self._scopes_that_touched(order):
             expected["position_id"] = position
@@ -190,6 +190,12 @@ class Checks:
             # a stop that came with an entry which filled later
             return "bot", None
         return "bot", sent.position
+
+    def _came_with_an_entry(self, order: Order) -> bool:
+        """Whether it is a stop of an entry that was filled by the market, by an amendment, or at once."""
+        sent = self._made_by.get(id(order))
+        attached = order.kind == "attached" and "by" not in order.details
+        return attached and (sent is None or not sent.logged.path.endswith("trading-stop"))
 
     def _is_one_of_twins(self, order: Order) -> bool:
         """Whether several requests without an answer asked for the like of it."""
@@ -327,7 +333,7 @@ class Checks:
         later = {
             order.exchange_order_id
             for order in self.orders
-            if order.kind == "attached" and id(order) not in self._made_by and "by" not in order.details
+            if self._came_with_an_entry(order)
         }
         if row.order_id not in mine | later:
             self.say("it is not what this request made:", _row_words(row), "made:", *map(self._words, sent.orders))
