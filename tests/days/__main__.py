@@ -30,7 +30,9 @@ from tests.torture.database import Databases, Made
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--days", type=int, default=1_000, help="how many (default: 1000)")
-    arguments.add_argument("--lost-answers", type=int, default=0, help="and losing days, until so many answers were lost")
+    arguments.add_argument(
+        "--lost-answers", type=int, default=0, help="and losing days, until so many answers were lost"
+    )
     arguments.add_argument("--first-seed", type=int, help="where the seeds begin (default: at random)")
     arguments.add_argument("--seed", type=int, help="only the day of this seed")
     arguments.add_argument("--losing", action="store_true", help="with --seed: a day in which most answers are lost")
@@ -53,7 +55,10 @@ def _many(given: argparse.Namespace) -> int:
     print(f"seeds from {first}", flush=True)
     done, failed, began = Counter[str](), list[str](), time.monotonic()
     context = multiprocessing.get_context("spawn")
-    with Databases() as databases, ProcessPoolExecutor(given.jobs, mp_context=context, max_tasks_per_child=50) as workers:
+    with (
+        Databases() as databases,
+        ProcessPoolExecutor(given.jobs, mp_context=context, max_tasks_per_child=50) as workers,
+    ):
         pending: set[Future[Told]] = set()
         losing = Counter[str]()
 
@@ -91,9 +96,7 @@ def _submit(workers: ProcessPoolExecutor, made: Made, seed: int, number: int) ->
     return workers.submit(one_day, seed, False, compare=number % 20 == 4 or number % 20 == 15)
 
 
-def _take(
-    told: Told, count: int, done: Counter[str], losing: Counter[str], failed: list[str], began: float
-) -> int:
+def _take(told: Told, count: int, done: Counter[str], losing: Counter[str], failed: list[str], began: float) -> int:
     done.update(told.counts)
     if told.losing:
         losing.update(told.counts)

@@ -93,7 +93,9 @@ class Checks:
                 found = getattr(row, field)
                 if found != expected and field == "origin":
                     like = [r for r in self.tables.orders if r is not row and (r.side, r.size) == (row.side, row.size)]
-                    self.say("origin", found, self._words(order), "|", _row_words(row), "beside it:", *map(_row_words, like))
+                    self.say(
+                        "origin", found, self._words(order), "|", _row_words(row), "beside it:", *map(_row_words, like)
+                    )
                 elif found != expected:
                     self.say(f"{field} is {found!s} and not {expected!s}:", self._words(order), "|", _row_words(row))
             self._compare_trade(order, row, trades.pop(row.order_key, []))
@@ -217,7 +219,9 @@ class Checks:
         for sent in self.truth.sent():
             if sent.position is not None:
                 text = str(sent.logged.params)
-                named = any(one in text for one in (order.exchange_order_id, order.actual_order_id) if one) or (order.client_order_id and order.client_order_id in text)
+                named = any(one in text for one in (order.exchange_order_id, order.actual_order_id) if one) or (
+                    order.client_order_id and order.client_order_id in text
+                )
                 whole = sent.logged.path.endswith(("OpenOrders", "cancel-all", "trading-stop"))
                 if named or whole:
                     found.add(sent.position)
@@ -319,10 +323,18 @@ class Checks:
         """Whether another request of the bot, or an order of another, is like this one: then nobody can tell."""
 
         def like(other: Any, size: Any) -> bool:
-            return bool((other.unified_symbol, other.side, size) == (row.unified_symbol, row.side, row.size))
+            known = row.side is not None and other.side is not None
+            sized = row.size is not None and size is not None
+            return (
+                other.unified_symbol == row.unified_symbol
+                and (not known or other.side == row.side)
+                and (not sized or size == row.size)
+                and (row.type in _ATTACHED.values()) == (other.type in _ATTACHED.values() or other in attached)
+            )
 
         if row.client_order_id is not None:
             return False
+        attached = [order for order in self.orders if order.kind == "attached"]
         requests = [r for r in self.tables.orders if r is not row and like(r, r.size) and r.origin == "bot"]
         others = [o for o in self.orders if like(o, o.quantity) and ("by" in o.details or "cause" in o.details)]
         return bool(requests or others)
@@ -330,11 +342,7 @@ class Checks:
     def _check_is_of(self, row: _Row, sent: Sent) -> None:
         """An order that is taken for a request's own was made by that request."""
         mine = {order.exchange_order_id for order in sent.orders}
-        later = {
-            order.exchange_order_id
-            for order in self.orders
-            if self._came_with_an_entry(order)
-        }
+        later = {order.exchange_order_id for order in self.orders if self._came_with_an_entry(order)}
         if row.order_id not in mine | later:
             self.say("it is not what this request made:", _row_words(row), "made:", *map(self._words, sent.orders))
 
@@ -343,7 +351,11 @@ class Checks:
             if order.exchange_order_id is None and order.reject_words:
                 code = str(order.reject_code)
                 told = [r for r in self.tables.orders if r.status == "REJECTED" and r.order_id is None]
-                fits = [r for r in told if r.side in (None, order.side) and (code in (r.reason or "") or r.found_by == "absence")]
+                fits = [
+                    r
+                    for r in told
+                    if r.side in (None, order.side) and (code in (r.reason or "") or r.found_by == "absence")
+                ]
                 if not fits and not [r for r in self.ambiguous if r.side == order.side]:
                     self.say("refused, and no row says so:", self._words(order))
 

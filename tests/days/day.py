@@ -180,9 +180,7 @@ async def _trail(dsn: str | None, stamping: bool) -> AsyncIterator[AuditTrail]:
         return
     with tempfile.TemporaryDirectory(prefix="audit-days-") as folder:
         settings: dict[str, Any] = {"ask_exchange": "off", "ask_per_minute": 6_000, "delivery_pause_s": 0.005}
-        async with AuditTrail.open(
-            dsn, journal=folder, stamp_client_order_id=stamping, **settings
-        ) as trail:
+        async with AuditTrail.open(dsn, journal=folder, stamp_client_order_id=stamping, **settings) as trail:
             yield trail
 
 
@@ -278,7 +276,9 @@ class _Day:
         await self._reconcile(span=True)
         after = await self._tables()
         for record in after.records[len(tables.records) :]:
-            wrong.append(f"one more reconciliation added a record: {record.kind} {record.reason} {str(record.result)[:300]}")
+            wrong.append(
+                f"one more reconciliation added a record: {record.kind} {record.reason} {str(record.result)[:300]}"
+            )
         wrong += await self._statement(checks)
         self._count(tables, checks)
         return wrong

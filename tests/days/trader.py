@@ -387,7 +387,9 @@ class Trader:
     async def cancel_batch(self) -> None:
         symbol = self.symbol()
         orders = [o for o in self.sim.ledger.orders if o.unified_symbol == symbol and o.kind == "order"]
-        ids = [o.exchange_order_id for o in orders if o.exchange_order_id and (not o.is_final or self.rng.random() < 0.1)]
+        ids = [
+            o.exchange_order_id for o in orders if o.exchange_order_id and (not o.is_final or self.rng.random() < 0.1)
+        ]
         if ids:
             client, some = self.client, ids[-5:]
             await self.send(lambda: client.cancel_orders(some, symbol))
