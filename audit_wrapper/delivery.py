@@ -34,7 +34,7 @@ from audit_wrapper.errors import (
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import Entry, Journal
 from audit_wrapper.records import Record
-from audit_wrapper.rows import Books, Incomplete, OrderRow
+from audit_wrapper.rows import Books, Incomplete
 from audit_wrapper.settings import Settings
 
 logger = logging.getLogger("audit_wrapper")
@@ -92,7 +92,7 @@ class Store(Protocol):
 
     async def not_sent_by_us(
         self, exchange: str, account: str, since: datetime, until: datetime, client_ids: Sequence[str]
-    ) -> list[OrderRow]:
+    ) -> Books:
         """Orders made in this time of which only the exchange knows who sent them; whenever made, those with one of these
         client ids."""
         ...

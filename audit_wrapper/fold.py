@@ -282,8 +282,9 @@ class Fold:
         self.cause = next((cause for cause in causes if cause is not None), self.cause)
         of_child = one.id_kind == "order" and one.state.exchange_order_id in self._children
         state = _as_its_parent(one.state) if of_child else one.state
-        if not of_child and self._said < 0 and state.order_status is None:
-            self._know(state)  # an execution alone shows little more than the ids
+        if not of_child and state.order_status is None:
+            # an execution alone, or a conditional order that fired: how it stands is said elsewhere
+            self._know(state, gaps_only=self._said >= 0)
         if state.order_status is not None or state.filled_quantity is not None:
             self._answered(state, event)
         self._know(OrderState(exchange_order_id=state.exchange_order_id, created_at=state.created_at))

@@ -85,7 +85,7 @@ class Inquiry:
         async for heard in asker.history(named, first - MARGIN, last + MARGIN):
             gathered.take(heard)
         gathered.take(await asker.open_orders(named))
-        await self._reconciler.ask_after(subject, asker, books.orders, gathered)
+        await self._reconciler.ask_after(subject, asker, books, gathered)
         ids = {value for told in gathered.orders() for _, value in told.ids}
         more = await self._read(lambda store: store.orders_of(name, account, ids))
         whole, unheard = _together(books, more), list(gathered.unasked)

@@ -48,7 +48,7 @@ def is_unsettled(one: Incomplete) -> bool:
         return False
     if row.found_by == FoundBy.ABSENCE:
         return True
-    return row.status == OrderStatus.UNKNOWN or row.type in _ATTACHED_TYPES
+    return row.status in (OrderStatus.UNKNOWN, OrderStatus.NEW) or row.type in _ATTACHED_TYPES
 
 
 def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: timedelta = timedelta(0)) -> Matched:
@@ -69,9 +69,14 @@ def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: ti
                 free.remove(order)
     still_open: list[tuple[Incomplete, str]] = []
     for asked, shown in _groups(left, free, ahead):
+        answered = [one for one in asked if one.row.status != OrderStatus.UNKNOWN]
+        if len(answered) == len(shown):
+            # what the exchange said that it took is there; so these are theirs, and the others were not taken
+            still_open += [(one, NOT_FOUND) for one in asked if one not in answered]
+            asked = answered
         pairs = list(zip(asked, shown, strict=False))
         fitting = len(asked) == len(shown) and all(_alike(one, order, ahead) for one, order in pairs)
-        if asked and fitting and _one_after_the_other(asked):
+        if fitting and _one_after_the_other(asked):
             found += [Found(one, order, FoundBy.UNIQUE_MATCH) for one, order in pairs]
         elif shown:
             why = f"{len(shown)} orders at the exchange and {len(asked)} requests are alike; which is which nobody can say"
@@ -111,7 +116,7 @@ def sent_until(one: Incomplete) -> datetime:
     """The last moment at which the request can have been under way; of a stop that travelled with an order, the last one at
     which that can have been executed, which makes it."""
     row = one.row
-    if one.entry is not None:
+    if one.entry is not None and one.entry.type != "MARKET":
         return max(row.created_at + _LONGEST_CALL, one.entry.updated_at)
     return min(row.updated_at, row.created_at + _LONGEST_CALL) if row.type in _ATTACHED_TYPES else row.updated_at
 
@@ -139,12 +144,19 @@ def _alike(one: Incomplete, order: OrderRow, ahead: timedelta) -> bool:
         _same_symbol(row, order)
         and row.side in (None, order.side)
         and row.type in (None, order.type)
-        and (row.size == order.size if row.size is not None else row.type in _ATTACHED_TYPES)
+        and _same_size(row, order)
         and row.limit_price in (None, order.limit_price)
         and (trails or row.trigger_price in (None, order.trigger_price))
         and (row.reduce_only is None or order.reduce_only is None or row.reduce_only == order.reduce_only)
         and _in_time(one, order, ahead)
     )
+
+
+def _same_size(row: OrderRow, order: OrderRow) -> bool:
+    if row.size is None:
+        return row.type in _ATTACHED_TYPES  # one for the whole position is sent without
+    # one that only reduces is cut by the exchange to what there is to reduce
+    return order.size == row.size or (row.reduce_only is True and order.size is not None and order.size < row.size)
 
 
 def _same_symbol(row: OrderRow, order: OrderRow) -> bool:

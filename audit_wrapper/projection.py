@@ -71,7 +71,7 @@ def funding_of(record: Record) -> tuple[FundingRow, ...]:
         FundingRow(
             exchange=record.exchange or "",
             account=record.account,
-            symbol=one.symbol or "",
+            symbol=compact(one.symbol) or "",  # however it was heard of
             payment_id=one.payment_id,
             amount=one.amount,
             currency=one.currency,
@@ -202,7 +202,9 @@ class _Rows:
     def _final_status(self, size: Decimal | None, filled: Decimal | None) -> OrderStatus:
         status = self.fold.status or OrderStatus.UNKNOWN
         if self._is_absent():
-            # a stop that was taken with an order which came to nothing was not refused
+            if status is OrderStatus.MODIFIED:
+                return status
+            # a stop that was taken, and never made or gone without a trace, was not refused
             return OrderStatus.REJECTED if self.fold.taken is None else OrderStatus.CANCELED
         if filled and size is not None and filled >= size:
             return OrderStatus.FILLED

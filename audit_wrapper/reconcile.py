@@ -156,15 +156,13 @@ class Reconciler:
         for told in gathered.orders():
             self._write(subject, told, RECONCILE)
 
-    async def ask_after(
-        self, subject: ClientSubject, asker: Asker, rows: Iterable[OrderRow], gathered: Gathered
-    ) -> None:
+    async def ask_after(self, subject: ClientSubject, asker: Asker, books: Books, gathered: Gathered) -> None:
         """Ask one by one about those of these orders that were not shown yet."""
-        for row in rows:
+        for row in books.orders:
             symbol = _symbol(row)
             if row.order_id is None or symbol is None:
                 continue
-            kind = id_kind(row.exchange or "", symbol, row.type)
+            kind = "algo" if row.order_key in books.algo_keys else "order"
             if gathered.find(row.order_id, kind, symbol) is None:
                 gathered.take(await asker.order(symbol, row.order_id, id_kind=kind))
 
@@ -233,7 +231,7 @@ class Reconciler:
             # nothing is absent while part of the exchange's books could not be looked at
             gone = [one for one, why in left if listed and self._is_absent(one, why, asked_at)]
             reason = (
-                f"no answer came, and the exchange has no such order: asked at {asked_at:%Y-%m-%d %H:%M:%S} UTC by its client "
+                f"the exchange has no such order: asked at {asked_at:%Y-%m-%d %H:%M:%S} UTC by its client "
                 "id where it had one, among what is open and in the history"
             )
             for one in gone:
@@ -267,7 +265,7 @@ class Reconciler:
         exchange, account = subject.exchange or "", self._account
         named = [one.row.client_order_id for one in unsettled if one.row.client_order_id is not None]
         others = await self._read(lambda store: store.not_sent_by_us(exchange, account, since, until + MARGIN, named))
-        matched = matching.match(unsettled, others, ahead)
+        matched = matching.match(unsettled, others.orders, ahead)
         found, left = [], [(one, why) for one, why in matched.open if one.row.order_key in waiting]
         for one in matched.found:
             if one.one.row.order_key not in waiting:
@@ -277,7 +275,7 @@ class Reconciler:
                     (one.one, "one order at the exchange fits; whether it is the only one shows when all are listed")
                 )
                 continue
-            self._found(subject, one)
+            self._found(subject, one, is_algo=one.order.order_key in others.algo_keys)
             found.append(f"{_words(one.one.row)}: it is order {one.order.order_id} ({one.by.value})")
         return found, left
 
@@ -288,14 +286,14 @@ class Reconciler:
             return False
         return not listed or self._now() < indexed_by(row.exchange or "", symbol, matching.sent_until(found.one))
 
-    def _found(self, subject: ClientSubject, found: matching.Found) -> None:
+    def _found(self, subject: ClientSubject, found: matching.Found, *, is_algo: bool) -> None:
         symbol = _symbol(found.order) or ""
         match = Match(
             intent_id=found.one.intent_id,  # type: ignore[arg-type]  # is_unsettled has seen to it
             part=found.one.part or "",
             found_by=found.by,
             exchange_order_id=found.order.order_id,
-            id_kind=id_kind(subject.exchange or "", symbol, found.order.type),
+            id_kind="algo" if is_algo else "order",
             symbol=symbol,
         )
         self._recorder.told(RecordKind.MATCHED, subject.exchange, None, match=match)
@@ -304,7 +302,10 @@ class Reconciler:
         """Whether there is no such order. Two looks are needed: it was not open, and is not in the history read later; one that
         just ended may be in neither list."""
         symbol, exchange = _symbol(one.row), one.row.exchange or ""
-        if one.row.status != OrderStatus.UNKNOWN or why != matching.NOT_FOUND or symbol is None:
+        waits = (
+            one.entry is not None and not one.entry.filled
+        )  # it is made with the first execution of what it goes with
+        if why != matching.NOT_FOUND or symbol is None or waits:
             return False
         if not absence_counts(exchange, symbol, matching.sent_until(one), asked_at):
             return False
@@ -356,7 +357,14 @@ class _Run:
             row.order_id is None and (row.client_order_id is None or row.status != OrderStatus.UNKNOWN)
         ):
             return
-        kind = id_kind(row.exchange or "", symbol, row.type)
+        # by its type only as long as it has no id
+        kind = (
+            id_kind(row.exchange or "", symbol, row.type)
+            if row.order_id is None
+            else "algo"
+            if one.is_algo
+            else "order"
+        )
         if row.order_id is not None and self._stands(row, kind, symbol):
             return
         self.asked += 1

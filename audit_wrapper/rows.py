@@ -114,7 +114,7 @@ class FundingRow(_Row, frozen=True, kw_only=True):
     @property
     def key(self) -> tuple[str, ...]:
         """What it is known by."""
-        return self.exchange, self.account, self.payment_id, self.symbol
+        return self.exchange, self.account, self.payment_id
 
 
 class FillRow(_Row, frozen=True, kw_only=True):
@@ -141,12 +141,14 @@ class FillRow(_Row, frozen=True, kw_only=True):
 
 class Incomplete(msgspec.Struct, frozen=True):
     """An order that is not over, or of which something is not known. `intent_id`, `part`: what placed it, None where
-    nothing of this trail did. `entry`: the order that it travelled with, if it is a stop that was sent with one."""
+    nothing of this trail did. `entry`: the order that it travelled with, if it is a stop that was sent with one.
+    `is_algo`: its id is that of a conditional order of Binance."""
 
     row: OrderRow
     intent_id: UUID | None
     part: str | None
     entry: OrderRow | None = None
+    is_algo: bool = False
 
 
 class Books(msgspec.Struct, frozen=True):

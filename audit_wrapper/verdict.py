@@ -42,6 +42,8 @@ def outcome(
         if intent.action is Action.PLACE and isinstance(result, dict) and result.get("id", "") is None:
             # ccxt makes an order without an id of an answer that it cannot parse
             found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer shows no order", None)
+        elif intent.action is Action.PLACE and result == []:
+            found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer to the batch shows no order", None)
         elif isinstance(result, str):
             # ccxt hands out the text of an answer that is not JSON, as if that were its result
             found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer cannot be read", None)

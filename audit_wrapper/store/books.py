@@ -22,12 +22,14 @@ async def incomplete(con: Connection, sql: Queries, account: str, since: datetim
     entries = (
         {row["placed_by"]: _order(row) for row in await con.fetch(sql["entries_of"], list(stops))} if stops else {}
     )
+    algo = await _algo(con, sql, [row["order_key"] for row in rows])
     return [
         Incomplete(
             _order(row),
             row["placed_by"],
             row["placed_as"],
             entries.get(row["placed_by"]) if row["placed_as"] in ATTACHED else None,
+            row["order_key"] in algo,
         )
         for row in rows
     ]
@@ -54,10 +56,10 @@ async def not_sent_by_us(
     since: datetime,
     until: datetime,
     client_ids: Sequence[str],
-) -> list[OrderRow]:
+) -> Books:
     """See PostgresStore."""
     rows = await con.fetch(sql["not_sent_by_us"], exchange, account, _naive(since), _naive(until), list(client_ids))
-    return [_order(row) for row in rows]
+    return await _with_fills(con, sql, rows)
 
 
 async def covered(con: Connection, sql: Queries, exchange: str, account: str) -> list[Record]:
@@ -70,12 +72,15 @@ async def _with_fills(con: Connection, sql: Queries, rows: Iterable[asyncpg.Reco
     orders = tuple(_order(row) for row in rows)
     keys: list[UUID] = [order.order_key for order in orders]
     fills = await con.fetch(sql["fills_of_orders"], keys)
-    algo = await con.fetch(sql["conditional_keys"], keys)
     return Books(
         orders,
         tuple(FillRow(**{name: row[name] for name in FillRow.__struct_fields__}) for row in fills),
-        frozenset(row["order_key"] for row in algo),
+        await _algo(con, sql, keys),
     )
+
+
+async def _algo(con: Connection, sql: Queries, keys: list[UUID]) -> frozenset[UUID]:
+    return frozenset(row["order_key"] for row in await con.fetch(sql["conditional_keys"], keys))
 
 
 def _order(row: asyncpg.Record) -> OrderRow:

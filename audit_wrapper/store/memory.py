@@ -125,12 +125,13 @@ class MemoryStore:
     async def incomplete(self, account: str, since: datetime) -> list[Incomplete]:
         """As of PostgresStore."""
         rows = self.orders
+        algo = self._index.conditional
         placed = {self._projected[row.order_key].placing: row for row in rows}
 
         def incomplete(row: OrderRow) -> Incomplete:
             intent_id, part = self._projected[row.order_key].placing or (None, None)
             entry = placed.get(Placing(intent_id, PLACED)) if intent_id is not None and part in ATTACHED else None
-            return Incomplete(row, intent_id, part, entry)
+            return Incomplete(row, intent_id, part, entry, row.order_key in algo)
 
         return [
             incomplete(row)
@@ -168,15 +169,15 @@ class MemoryStore:
 
     async def not_sent_by_us(
         self, exchange: str, account: str, since: datetime, until: datetime, client_ids: Sequence[str]
-    ) -> list[OrderRow]:
+    ) -> Books:
         """As of PostgresStore."""
-        return [
+        return self._with_fills(
             row
             for row in self.orders
             if (row.exchange, row.account) == (exchange, account)
             and row.origin in ("external", "backfilled")
             and (since <= row.created_at < until or row.client_order_id in client_ids)
-        ]
+        )
 
     async def covered(self, exchange: str, account: str) -> list[Record]:
         """As of PostgresStore."""

@@ -13,7 +13,7 @@ import asyncpg
 from audit_wrapper import codec
 from audit_wrapper.errors import CodecError, InvalidRow, SettingsError, StoreUnavailable
 from audit_wrapper.records import Record
-from audit_wrapper.rows import Books, Incomplete, OrderRow
+from audit_wrapper.rows import Books, Incomplete
 from audit_wrapper.store import books, reads, rebuild, repository, schema
 from audit_wrapper.store import deliver as delivering
 from audit_wrapper.store.connection import Connection, Connections, check_dsn, shown
@@ -283,7 +283,7 @@ class PostgresStore:
 
     async def not_sent_by_us(
         self, exchange: str, account: str, since: datetime, until: datetime, client_ids: Sequence[str]
-    ) -> list[OrderRow]:
+    ) -> Books:
         """Orders made in this time of which only the exchange knows who sent them; whenever made, those with one of these
         client ids."""
         async with self._connections.use("read orders") as con:

@@ -7,7 +7,8 @@ import gc
 import logging
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,13 @@ QUICK: dict[str, Any] = {"ask_exchange": "auto", "ask_after_s": 0.01, "ask_every
 async def account(sim: SimulatedExchange) -> AsyncIterator[Account]:
     async with account_on(sim, **QUICK) as opened:
         yield opened
+
+
+@pytest.fixture
+def bybit() -> Iterator[SimulatedExchange]:
+    """For what has nothing to do with which exchange it is."""
+    with SimulatedExchange("bybit") as exchange:
+        yield exchange
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
@@ -58,7 +66,7 @@ async def test_soon_after_an_answer_that_was_lost(account: Account) -> None:
     account.sim.next("create", LoseAnswer())
     with pytest.raises(ccxt.NetworkError):
         await account.enter(20)
-    await until(lambda: account.row(size=Decimal(20)).status == "FILLED")
+    await until(lambda: account.row(size=Decimal(20), origin="bot").status == "FILLED")
 
 
 async def test_from_time_to_time_for_open_stops(account: Account) -> None:
@@ -76,9 +84,9 @@ async def test_from_time_to_time_for_attached_stops() -> None:
         async with account_on(sim, **QUICK) as account:
             await account.enter()
             await account.attach(stopLoss="1.1")
-            await until(lambda: account.row(type="STOP_LOSS").order_id is not None)
+            await until(lambda: account.row(type="STOP_LOSS", origin="bot").order_id is not None)
             sim.set_price(MNT, "1.09")
-            await until(lambda: account.row(type="STOP_LOSS").fee_status == "reported")
+            await until(lambda: account.row(type="STOP_LOSS", origin="bot").fee_status == "reported")
             account.same_as_the_ledger()
 
 
@@ -205,9 +213,9 @@ async def test_what_stays_as_it_is_is_written_once(account: Account) -> None:
 
 
 async def test_a_database_that_is_away(
-    sim: SimulatedExchange, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bybit: SimulatedExchange, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = async_client(sim)
+    client = async_client(bybit)
     try:
         await client.load_markets()
         nowhere = "postgresql://127.0.0.1:1/nowhere"
@@ -236,12 +244,12 @@ async def test_a_database_that_is_away(
         await client.close()
 
 
-def test_one_loop_after_the_other(sim: SimulatedExchange) -> None:
+def test_one_loop_after_the_other(bybit: SimulatedExchange) -> None:
     """A bot that calls `asyncio.run` again: what its first run left open is asked about in the second."""
     trail = memory_trail(**QUICK)
 
     async def first() -> None:
-        client = async_client(sim)
+        client = async_client(bybit)
         await client.load_markets()
         trail.wrap(client)
         await client.create_order(MNT, "market", "buy", 10)
@@ -249,7 +257,7 @@ def test_one_loop_after_the_other(sim: SimulatedExchange) -> None:
         await client.close()
 
     async def second() -> None:
-        client = async_client(sim)
+        client = async_client(bybit)
         await client.load_markets()
         trail.wrap(client)
         await client.fetch_ticker(MNT)
@@ -263,6 +271,44 @@ def test_one_loop_after_the_other(sim: SimulatedExchange) -> None:
 
 
 # -- the end
+
+
+async def test_a_trail_that_is_closed_while_the_bot_waits_for_a_report(account: Account) -> None:
+    trail = account.trail
+    for _ in range(3):
+        await account.enter()
+    path = "GET /fapi/v1/allOrders" if account.is_binance else "GET /v5/order/history"
+    hold = account.sim.hold(path)
+    asking = asyncio.create_task(trail.reconcile(account.now() - timedelta(hours=1)))
+    assert await asyncio.to_thread(hold.reached.wait, 5)
+    trail.close()
+    hold.release()
+    async with asyncio.timeout(5):
+        report = await asking
+    assert any("ended" in sentence for sentence in report.unanswered)
+    assert trail.status().failures == {}
+
+
+async def test_a_trail_on_a_database_that_is_closed_while_it_asks(
+    bybit: SimulatedExchange, audit_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = async_client(bybit)
+    try:
+        await client.load_markets()
+        for number in range(4):
+            trail = AuditTrail.open(audit_dsn, journal=tmp_path, delivery_pause_s=0.001, **QUICK)
+            trail.wrap(client)
+            await client.create_order(MNT, "market", "buy", 10 + number)
+            await asyncio.sleep(0.02 * number)  # another moment each time
+            left = await trail.aclose()
+            assert left, left
+            assert trail.status().failures == {}
+        assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
+        left_over = [task for task in asyncio.all_tasks() if task.get_name().startswith("audit_wrapper")]
+        async with asyncio.timeout(5):
+            await asyncio.gather(*left_over, return_exceptions=True)
+    finally:
+        await client.close()
 
 
 def _bot_that_ends(sim: SimulatedExchange, end: str, asked: bool) -> None:
@@ -305,11 +351,12 @@ def _bot_that_ends(sim: SimulatedExchange, end: str, asked: bool) -> None:
 
 @pytest.mark.parametrize("end", ["trail", "loop", "loop_without_a_word"])
 @pytest.mark.parametrize("asked", [True, False], ids=["while_it_asks", "while_it_waits"])
-def test_an_end_in_the_middle(sim: SimulatedExchange, end: str, asked: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_end_in_the_middle(end: str, asked: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody complains: no warning, nothing that asyncio logs, not even when all of it is collected."""
     gc.collect()
     caplog.clear()
-    with warnings.catch_warnings(record=True) as caught:
+    kind = "bybit" if asked else "binance"
+    with SimulatedExchange(kind) as sim, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         _bot_that_ends(sim, end, asked)
         gc.collect()

@@ -146,7 +146,7 @@ async def test_a_part_that_could_not_be_read_is_read_again(account: Account) -> 
 
 
 async def test_what_the_exchange_forgot_is_told_and_blocks_nothing(account: Account) -> None:
-    since = datetime.now(UTC) - timedelta(days=200 if account.is_binance else 800)
+    since = datetime.now(UTC) - timedelta(days=200 if account.is_binance else 740)
     canceled = account.sim.trade_by_hand(MNT, "buy", 10, type="limit", price="1.0")
     account.sim.cancel_by_hand(str(canceled.exchange_order_id), MNT)
     report = await account.trail.backfill(since)

@@ -205,6 +205,30 @@ async def test_markets_that_are_spelled_alike() -> None:
                 assert {(row.symbol, row.unified_symbol) for row in other.trail.orders} == spelled
 
 
+async def test_two_exchanges_of_one_bot() -> None:
+    with SimulatedExchange("binance") as one, SimulatedExchange("bybit") as two:
+        async with account_on(one) as first, account_on(two) as second:
+            second.trail.unwrap(second.client)
+            first.trail.wrap(second.client)
+            ids = {"binance": await first.enter(10), "bybit": await second.enter(20)}
+            two.next("create", LoseAnswer())
+            with pytest.raises(ccxt.NetworkError):
+                await second.enter(30)
+            by_hand = one.trade_by_hand(MNT, "buy", 10)
+            first.later()
+            await first.reconciled(first.now() - timedelta(hours=1))
+            rows = [(row.exchange, row.order_id, row.size, row.origin) for row in first.trail.orders]
+            assert sorted(rows, key=repr) == sorted(
+                [
+                    ("binance", ids["binance"], Decimal(10), "bot"),
+                    ("binance", by_hand.exchange_order_id, Decimal(10), "external"),
+                    ("bybit", ids["bybit"], Decimal(20), "bot"),
+                    ("bybit", two.ledger.orders[-1].exchange_order_id, Decimal(30), "bot"),
+                ],
+                key=repr,
+            )
+
+
 async def test_several_at_once(account: Account) -> None:
     for _ in range(3):
         await account.enter()

@@ -111,8 +111,9 @@ def test_one_id_of_two_symbols_is_two_orders() -> None:
     told = {one.symbol: one for one in heard.orders()}
     assert told.keys() == {MNT, BTC}
     assert (len(told[MNT].trades), len(told[BTC].trades)) == (1, 0)
-    found = {symbol: heard.find("7", "order", symbol) for symbol in (MNT, BTC)}
-    assert [one.state.order_status for one in found.values() if one] == [OrderStatus.NEW, OrderStatus.FILLED]
+    seen = [heard.find("7", "order", symbol) for symbol in (MNT, BTC, "MNTUSDT", "ETH/USDT:USDT")]
+    status = [sighting.state.order_status if sighting else None for sighting in seen]
+    assert status == [OrderStatus.NEW, OrderStatus.FILLED, OrderStatus.NEW, None]
 
 
 def test_what_is_asked_for_by_its_number_space() -> None:

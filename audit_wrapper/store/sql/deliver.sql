@@ -153,7 +153,7 @@ SET scope = excluded.scope, open = excluded.open, intent_id = excluded.intent_id
 -- name: add_funding
 INSERT INTO audit.funding AS f
 SELECT n.* FROM json_populate_recordset(NULL::audit.funding, $1::json) AS n
-ON CONFLICT (exchange, account, payment_id, symbol) DO NOTHING;
+ON CONFLICT (exchange, account, payment_id) DO NOTHING;
 
 -- name: give_way_orders
 -- A row of ours that was made before the exchange's id was known gives way to the one that the bot made in the meantime,

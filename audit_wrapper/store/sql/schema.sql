@@ -116,13 +116,13 @@ CREATE INDEX fills_exchange_at ON audit.fills (exchange_at);
 CREATE TABLE audit.funding (
     exchange    text NOT NULL,
     account     text NOT NULL,
-    symbol      text NOT NULL,                       -- as the exchange or ccxt spells it; '' where nobody said
+    symbol      text NOT NULL,                       -- the exchange's spelling; '' where nobody said
     payment_id  text NOT NULL,                       -- the exchange's
     amount      numeric NOT NULL,                    -- received > 0, paid < 0
     currency    text,
     rate        numeric,
     exchange_at timestamptz,
-    PRIMARY KEY (exchange, account, payment_id, symbol)
+    PRIMARY KEY (exchange, account, payment_id)
 );
 
 -- Entries that could not be stored as events. Nothing is thrown away; nothing behind them waits.
