@@ -141,11 +141,14 @@ class Checks:
         fills = self._ledger.fills_of(order)
         expected |= self._money(order, row)
         origin, position = self._origin(order)
-        if origin == "bot" and row.origin == "external" and self.truth.was_amended(order) and not order.client_order_id:
-            # its answer was lost, and it looks other than it was asked for: nobody can tell whose it is
+        nobody_can_tell = self.truth.was_amended(order) or self._is_one_of_twins(order)
+        if origin == "bot" and row.origin == "external" and nobody_can_tell and not order.client_order_id:
+            # its answer was lost, and it looks other than it was asked for, or as two requests do
             self.unrecognised.append(row)
             return expected
         expected |= {"origin": origin}
+        if self._came_with_an_entry(order):
+            return expected  # it came with an entry that was filled later: whatever that was for
         if position is not None or row.position_id not in self._scopes_that_touched(order):
             expected["position_id"] = position
         if not fills and row.average_price is not None:
@@ -189,6 +192,26 @@ class Checks:
             # a stop that came with an entry which filled later
             return "bot", None
         return "bot", sent.position
+
+    def _came_with_an_entry(self, order: Order) -> bool:
+        """Whether it is a stop of an entry that was filled by the market, by an amendment, or at once."""
+        sent = self._made_by.get(id(order))
+        attached = order.kind == "attached" and "by" not in order.details
+        return attached and (sent is None or not sent.logged.path.endswith("trading-stop"))
+
+    def _is_one_of_twins(self, order: Order) -> bool:
+        """Whether several requests without an answer asked for the like of it."""
+        like = [
+            row
+            for row in self.tables.orders
+            if row.status == "UNKNOWN"
+            and row.client_order_id is None
+            and row.unified_symbol == order.unified_symbol
+            and row.side in (None, order.side)
+            and (row.trigger_price is None or row.trigger_price == order.trigger_price or order.callback is not None)
+            and (row.size in (None, order.quantity) or (order.reduce_only and row.size > order.quantity))
+        ]
+        return len(like) > 1
 
     def _scopes_that_touched(self, order: Order) -> set[str | None]:
         """Positions for which the bot canceled or changed this order, whoever had placed it."""
@@ -300,10 +323,18 @@ class Checks:
         """Whether another request of the bot, or an order of another, is like this one: then nobody can tell."""
 
         def like(other: Any, size: Any) -> bool:
-            return bool((other.unified_symbol, other.side, size) == (row.unified_symbol, row.side, row.size))
+            known = row.side is not None and other.side is not None
+            sized = row.size is not None and size is not None
+            return (
+                other.unified_symbol == row.unified_symbol
+                and (not known or other.side == row.side)
+                and (not sized or size == row.size)
+                and (row.type in _ATTACHED.values()) == (other.type in _ATTACHED.values() or other in attached)
+            )
 
         if row.client_order_id is not None:
             return False
+        attached = [order for order in self.orders if order.kind == "attached"]
         requests = [r for r in self.tables.orders if r is not row and like(r, r.size) and r.origin == "bot"]
         others = [o for o in self.orders if like(o, o.quantity) and ("by" in o.details or "cause" in o.details)]
         return bool(requests or others)
@@ -311,11 +342,7 @@ class Checks:
     def _check_is_of(self, row: _Row, sent: Sent) -> None:
         """An order that is taken for a request's own was made by that request."""
         mine = {order.exchange_order_id for order in sent.orders}
-        later = {
-            order.exchange_order_id
-            for order in self.orders
-            if order.kind == "attached" and id(order) not in self._made_by and "by" not in order.details
-        }
+        later = {order.exchange_order_id for order in self.orders if self._came_with_an_entry(order)}
         if row.order_id not in mine | later:
             self.say("it is not what this request made:", _row_words(row), "made:", *map(self._words, sent.orders))
 

@@ -374,7 +374,9 @@ class Trader:
                 symbol = self.symbol() if self.is_binance else symbol
             side = self.side()
             kind = self.rng.choice(["market", "limit", "limit"])
-            amount = self.amount(symbol) if self.rng.random() < 0.85 else 10.0**14
+            amount = self.amount(symbol)
+            if self.rng.random() < 0.15:
+                amount = 2e15 + 1e6 * len(self._used)  # more than the exchange takes
             price = self.away(symbol, side) if kind == "limit" else None
             orders.append(
                 {"symbol": symbol, "type": kind, "side": side, "amount": amount, "price": price, "params": self.named()}
