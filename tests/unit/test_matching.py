@@ -241,13 +241,13 @@ def test_the_less_is_known_of_a_request_the_less_is_certain() -> None:
     [
         ({}, True),
         ({"order_id": "7"}, False),
-        ({"status": "NEW"}, False),
+        ({"status": "NEW"}, True),
         ({"status": "REJECTED"}, False),
         ({"status": "REJECTED", "found_by": "absence"}, True),
         ({"status": "NEW", "type": "STOP_LOSS"}, True),
         ({"status": "MODIFIED", "type": "STOP_LOSS"}, True),
         ({"status": "CANCELED", "type": "TAKE_PROFIT"}, True),
-        ({"status": "NEW", "type": "STOP_MARKET"}, False),
+        ({"status": "NEW", "type": "STOP_MARKET"}, True),
     ],
     ids=repr,
 )
