@@ -285,7 +285,7 @@ class Checks:
                     self._check_is_of(row, sent)
                 continue
             made = [] if sent is None else [o for o in sent.orders if self._is_free(o)]
-            if row.status == "REJECTED":
+            if row.status == "REJECTED" or row.found_by == "absence":
                 if row.found_by == "absence" and made:
                     self.say("absent, and yet it was made:", _row_words(row), *map(self._words, made))
                 continue
