@@ -240,7 +240,11 @@ class Reconciler:
             left = [(one, why) for one, why in left if one not in gone]
             for one, _ in left:
                 self._spare(one.row)
-        unsettled = [f"{_words(one.row)}: {why}" for one, why in left if one.row.status == OrderStatus.UNKNOWN]
+        unsettled = [
+            f"{_words(one.row)}: {why}"
+            for one, why in left
+            if one.row.status == OrderStatus.UNKNOWN or why != matching.NOT_FOUND
+        ]
         return tuple(found), tuple(unsettled), recorded
 
     def _spare(self, row: OrderRow) -> None:

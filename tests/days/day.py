@@ -270,7 +270,7 @@ class _Day:
         if self.trail.status().failures:
             wrong.append(f"failures of the trail: {self.trail.status().failures}")
         tables = await self._tables()
-        checks = Checks(self.sim, self.truth, tables)
+        checks = Checks(self.sim, self.truth, tables, report.unsettled)
         checks.run()
         wrong += checks.wrong
         await self._reconcile(span=True)
