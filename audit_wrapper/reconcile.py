@@ -77,9 +77,7 @@ class Reconciler:
         self._read = read
         self._now = now
         self._written: set[int] = set()  # evidence that was recorded already, in case that it changed no row
-        self._not_open: dict[
-            UUID, datetime
-        ] = {}  # requests without an order among those that stood open, first seen when
+        self._not_open: dict[UUID, datetime] = {}  # when a request was first found to have no order that stands
         self._not_before: dict[UUID, datetime] = {}  # orders that were asked for in vain: not again before
 
     async def incomplete(self) -> list[Incomplete]:
