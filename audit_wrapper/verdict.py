@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from audit_wrapper import codec
 from audit_wrapper.calls import CallRow
 from audit_wrapper.exchanges.outcomes import failure_of, judge, judge_answer
 from audit_wrapper.observe import NeverRan
@@ -42,10 +43,8 @@ def outcome(
         if intent.action is Action.PLACE and isinstance(result, dict) and result.get("id", "") is None:
             # ccxt makes an order without an id of an answer that it cannot parse
             found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer shows no order", None)
-        elif intent.action is Action.PLACE and result == []:
-            found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer to the batch shows no order", None)
-        elif isinstance(result, str):
-            # ccxt hands out the text of an answer that is not JSON, as if that were its result
+        elif (isinstance(result, str) or result == []) and not _is_json(response):
+            # ccxt hands out the text of an answer that is not JSON as if that were its result, or makes a list of nothing
             found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer cannot be read", None)
     else:
         found = Outcome(*verdict(row, result), None)
@@ -55,6 +54,16 @@ def outcome(
             failure = Failure(type="refusal", message=refused.words or "", code=refused.code)
             found = found._replace(kind=refused.kind, failure=failure)
     return found._replace(kind=RecordKind.UNATTRIBUTED) if intent.kind is RecordKind.UNATTRIBUTED else found
+
+
+def _is_json(response: Response | None) -> bool:
+    if response is None or response.text is None:
+        return True  # nobody saw it
+    try:
+        codec.exact_json(response.text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _of_problem(

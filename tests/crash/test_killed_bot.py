@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from simulated_exchange import RemoteExchange
+from simulated_exchange import RemoteExchange, async_client_for
 
 from audit_wrapper import AuditTrail
 from audit_wrapper.journal import What, verify
@@ -72,8 +73,24 @@ async def test_killed_while_the_request_is_out(exchange: RemoteExchange, audit_d
     assert (row["status"], row["order_id"], row["filled"]) == ("UNKNOWN", None, None)
     (order,) = _placed(exchange)
     assert row["size"] == 10
-    if exchange.kind == "binance":
-        assert row["client_order_id"] == order["client_order_id"], "by which it will be found"
+    found = await _found_by_the_next_run(exchange, audit_dsn, tmp_path)
+    assert (found["status"], found["order_id"], found["filled"]) == ("FILLED", order["exchange_order_id"], 10)
+    assert found["found_by"] == ("client_order_id" if exchange.kind == "binance" else "unique_match")
+
+
+async def _found_by_the_next_run(exchange: RemoteExchange, dsn: str, journal: Path) -> asyncpg.Record:
+    """The bot starts again, ten minutes later, with the same journal, and asks for what the last run left open."""
+    client = async_client_for(exchange.kind, exchange.url)
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with AuditTrail.open(dsn, journal=journal, ask_exchange="off", ask_per_minute=6_000) as trail:
+            trail._inquiry._reconciler._now = lambda: datetime.now(UTC) + timedelta(minutes=10)
+            trail.wrap(client)
+            assert (await trail.reconcile()).found
+        return await connection.fetchrow("SELECT * FROM monitoring.orders")
+    finally:
+        await connection.close()
+        await client.close()
 
 
 async def test_killed_after_the_answer(exchange: RemoteExchange, audit_dsn: str, tmp_path: Path) -> None:
