@@ -21,8 +21,8 @@ $(READY): pyproject.toml
 demo: $(READY)   ## a bot trades a simulated day, and its tables are shown
 	@$(RUN) examples/quickstart.py
 
-test: $(READY)   ## all tests
-	$(RUN) -m pytest
+test: $(READY)   ## all tests, file by file on JOBS processes (default 2: most of them wait for something)
+	$(RUN) -m pytest -n $(or $(JOBS),2) --dist loadfile
 
 check: lint types contracts test   ## all that CI checks
 

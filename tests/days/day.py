@@ -10,8 +10,8 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -64,16 +64,14 @@ class Told:
 def one_day(seed: int, losing: bool = False, dsn: str | None = None, compare: bool = False) -> Told:
     """The day of this seed. losing: most order calls lose their answer. dsn: an empty database for the trail; None: a
     trail in memory. compare: once more without a trail, to see that the bot sent the same."""
-    for name in _MANAGER_LOGS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("audit_wrapper").setLevel(logging.CRITICAL)
     kind, counts = KINDS[seed % 2], Counter[str]()
     try:
-        wrong, with_trail = asyncio.run(_day(seed, kind, losing, counts, dsn))
-        if compare and not wrong:
-            _, without = asyncio.run(_day(seed, kind, losing, Counter(), None, with_trail=False))
-            wrong = list(differences(without, with_trail))
-            counts["compared with a day without a trail"] += 1
+        with _in_silence():
+            wrong, with_trail = asyncio.run(_day(seed, kind, losing, counts, dsn))
+            if compare and not wrong:
+                _, without = asyncio.run(_day(seed, kind, losing, Counter(), None, with_trail=False))
+                wrong = list(differences(without, with_trail))
+                counts["compared with a day without a trail"] += 1
     except BaseException as problem:
         if isinstance(problem, KeyboardInterrupt):
             raise
@@ -86,6 +84,20 @@ def one_day(seed: int, losing: bool = False, dsn: str | None = None, compare: bo
     way = " --losing" if losing else ""
     text = f"SEED {seed} ({kind}{way}):\n  " + "\n  ".join(wrong[:12]) + more
     return Told(seed, losing, kind, text + f"\n  again: python -m tests.days --seed {seed}{way}", counts)
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """What goes wrong on such a day is not worth a log."""
+    loggers = [logging.getLogger(name) for name in (*_MANAGER_LOGS, "audit_wrapper")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 async def _day(
