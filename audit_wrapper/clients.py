@@ -8,11 +8,12 @@ text that came back. (ccxt 4.2 and later; names, not classes, are relied on.)
 
 from __future__ import annotations
 
+import inspect
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from audit_wrapper import calls
+from audit_wrapper import calls, scopes
 from audit_wrapper.errors import CannotWrap
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.numbers import decimal_of
@@ -53,6 +54,8 @@ class ClientSubject:
         own = getattr(client, "id", None)
         self.kind = own if isinstance(own, str) else exchange or ""  # ccxt's name; a bot may call it as it likes
         self.transport = is_ccxt(client)
+        self.asynchronous = inspect.iscoroutinefunction(getattr(client, "fetch", None))
+        self.loop: object = None  # the loop that the bot uses it on, as far as that was seen
         self._markets: dict[tuple[str, str | None], Market] = {}
 
     @property
@@ -114,6 +117,7 @@ class InstrumentedClient:
         self.client = client
         self.subject = ClientSubject(client, exchange or name)
         self._installed: dict[str, Observed] = {}
+        self._throttle: Any = None
         self._recorder = recorder
         try:
             self._observe()
@@ -136,6 +140,7 @@ class InstrumentedClient:
             self._replace("request", _RequestHooks(self._recorder, self.subject))
             self._replace("fetch", _FetchHooks(self._recorder, self.subject))
             self._replace("on_rest_response", _AnswerHooks(self._recorder))
+            self._let_asking_pass()
         else:
             for row in calls.IMPLICIT.values():
                 for name in (row.method, calls.camel(row.method)):
@@ -148,19 +153,34 @@ class InstrumentedClient:
             self._installed[name] = observed(function, hooks, before)
             setattr(self.client, name, self._installed[name])
 
+    def _let_asking_pass(self) -> None:
+        """What we ask takes nothing from the client's rate limiter: an order of the bot would have to wait for it."""
+        throttle = getattr(self.client, "throttle", None)
+        if not inspect.iscoroutinefunction(throttle) or "throttle" in vars(self.client):
+            return
+
+        async def unless_asking(*args: Any, **kwargs: Any) -> Any:
+            return None if scopes.is_asking() else await throttle(*args, **kwargs)
+
+        self.client.throttle = self._throttle = unless_asking
+
     def _state(self) -> Any:
         """What a copy of the client is made from: the client without what was put on it."""
         own = vars(self.client)
         return {name: replaced_by(value) for name, value in own.items() if not self._is_put_on(name, value)}
 
     def _is_put_on(self, name: str, value: Any) -> bool:
-        return name == "__getstate__" or (type(value) is Observed and replaced_by(value._self_replaced) is _MISSING)
+        if name == "__getstate__" or (name == "throttle" and value is self._throttle):
+            return True
+        return type(value) is Observed and replaced_by(value._self_replaced) is _MISSING
 
     def restore(self) -> None:
         """Take everything off again. What the user replaced meanwhile is theirs and stays, without us inside it."""
         own = getattr(self.client, "__dict__", {})
         if own.get("__getstate__") == self._state:
             del self.client.__getstate__
+        if self._throttle is not None and own.get("throttle") is self._throttle:
+            del self.client.throttle
         for name, put in self._installed.items():
             put.let_go()
             if own.get(name, _MISSING) is not put:

@@ -172,10 +172,10 @@ class Fold:
         elif part.startswith(routing.SEEN):
             self._seen(event, _position(part))
         elif part == routing.MATCHED and record.match is not None:
-            self.found_by = record.match.found_by
             if record.match.exchange_order_id is None:
-                self.absent = record.reason
+                self.absent, self.found_by = record.reason, self.found_by or record.match.found_by
             else:
+                self.found_by = record.match.found_by
                 self._know(OrderState(exchange_order_id=record.match.exchange_order_id))
 
     def take_scope(self, event: Event) -> None:

@@ -30,6 +30,7 @@ class _One:
         self.sightings: list[Sighting] = []
         self.orders: list[_Row] = []
         self.trades: list[_Row] = []
+        self.rows: set[str] = set()
 
 
 class Gathered:
@@ -43,6 +44,7 @@ class Gathered:
         self._child_of: dict[tuple[_Key, str], tuple[_Key, str]] = {}
         self.payments: list[_Row] = []
         self.unasked: list[str] = []
+        self.unread = False  # what is not here may be there
         self.again = False  # part of it failed, or got no turn: asking again may tell more
 
     def take(self, heard: Heard) -> None:
@@ -53,6 +55,7 @@ class Gathered:
             self._take(row, is_order=False)
         self.payments += heard.funding
         self.again = self.again or heard.again
+        self.unread = self.unread or heard.unread or heard.again
         self.unasked += [why for why in heard.unasked if why not in self.unasked]
 
     @property
@@ -104,7 +107,8 @@ class Gathered:
             one = self._by_id.setdefault(place, _One())
             one.sightings.append(sighting)
             rows = one.orders if is_order else one.trades
-            if row not in rows:
+            if (said := repr(row)) not in one.rows:
+                one.rows.add(said)
                 rows.append(row)
             if sighting.child_order_id is not None:
                 self._child_of[(("order", sighting.child_order_id), spelled)] = place

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
 from typing import Any, NamedTuple
 
 from audit_wrapper import codec, routing
@@ -23,11 +24,11 @@ from audit_wrapper.reading import answered
 from audit_wrapper.reconcile import ReconcileReport
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Action, OrderStatus, Record, RecordKind
-from audit_wrapper.scopes import suppressed
+from audit_wrapper.scopes import asking
 from audit_wrapper.settings import Settings
 
 _TRIES = 6
-_LIMIT = 10_000
+_LIMIT = 100  # orders followed at a time; the sweeps see to the others
 _DONE = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED})
 _PLACES = frozenset({Action.PLACE, Action.CLOSE, Action.SET_STOPS})
 
@@ -61,6 +62,7 @@ class Inquirer:
         self._following: set[Question] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None  # the one that is swept on
+        self._sweeping: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None  # what the sweeping waits for
         self.closed = False
 
@@ -71,7 +73,7 @@ class Inquirer:
         if pace is None:
             pace = Pace(self._settings.ask_per_minute, lambda: self._recorder.under_way > 0)
             self._paces[exchange] = pace
-        return Asker(subject.client, exchange, pace, patience_s=patience_s, look_away=suppressed)
+        return Asker(subject.client, exchange, pace, patience_s=patience_s, look_away=asking)
 
     def close(self) -> None:
         """Ask no more; nothing of ours stays on the bot's loop."""
@@ -87,23 +89,30 @@ class Inquirer:
     def after_call(self, record: Record, subject: Any) -> None:
         """Note what to ask about, and let the loop do it later. Cheap, and never raises."""
         try:
-            if not isinstance(subject, ClientSubject) or not subject.transport or self.closed:
-                return
+            if not isinstance(subject, ClientSubject) or not subject.asynchronous or self.closed:
+                return  # of a synchronous client `reconcile()` asks when it is called
             loop = asyncio.get_running_loop()
-            loop.call_later(self._settings.ask_after_s, self._consider, record, subject, loop)
+            # in a context of its own: what is asked then is not within the call that ends now
+            loop.call_later(self._settings.ask_after_s, self._consider, record, subject, loop, context=Context())
         except RuntimeError:
-            return  # a synchronous client: `reconcile()` asks when it is called
+            return
         except Exception as problem:  # inside a trade
             self._failures.note("asking the exchange", problem)
 
-    def client_used(self) -> None:
+    def client_used(self, subject: Any) -> None:
         """A client was used on the loop that runs now: what was left open before this run is asked about on it."""
-        if (self._loop is None or self._loop.is_closed()) and not self.closed:
-            try:
-                self._loop = asyncio.get_running_loop()
-            except RuntimeError:
-                return
-            self._spawn(self._keep_sweeping(self._loop), self._loop)
+        if self.closed or not isinstance(subject, ClientSubject) or not subject.asynchronous:
+            return
+        sweeps = self._sweeping is not None and not self._sweeping.done()
+        if subject.loop is not None and sweeps and self._loop is not None and self._loop.is_running():
+            return
+        try:
+            loop = subject.loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if not sweeps or self._loop is None or not self._loop.is_running():
+            self._loop = loop
+            self._sweeping = self._spawn(self._keep_sweeping(loop), loop)
 
     # -- on the bot's loop
 
@@ -122,12 +131,13 @@ class Inquirer:
             self._following.add(question)
             self._spawn(self._follow(question, subject), loop)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
-        task = loop.create_task(work, name="audit_wrapper-ask")
+    def _spawn(self, work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        task = loop.create_task(work, name="audit_wrapper-ask", context=Context())
         # a bot that closes its loop without cancelling what is on it does not know of this task: no word about it
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -54,6 +55,14 @@ class Inquiry:
         """See AuditTrail."""
         span = _span(since, until) if since is not None or until is not None else None
         clients = self._clients() if exchange is None else {exchange: self._client(exchange)}
+        if sparing:
+            # by itself only on a client's own loop, and not before the bot has loaded its markets
+            loop = asyncio.get_running_loop()
+            clients = {
+                name: one
+                for name, one in clients.items()
+                if one.loop is loop and getattr(one.client, "markets", None) is not None
+            }
         incomplete = await self._reconciler.incomplete()
         if exchange is not None:
             incomplete = [one for one in incomplete if one.row.exchange == exchange]

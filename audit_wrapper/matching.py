@@ -17,9 +17,9 @@ from audit_wrapper.records import FoundBy, OrderStatus
 from audit_wrapper.routing import same_symbol
 from audit_wrapper.rows import Incomplete, OrderRow
 
-# Binance and Bybit refuse a request whose timestamp is more than 1 s ahead of their clock, or more than recvWindow (5 s
-# unless the bot says otherwise) behind it, so an order is made within that of the time it was sent.
-_AHEAD, _BEHIND = timedelta(seconds=1), timedelta(seconds=5)
+# Binance and Bybit refuse a request whose timestamp is more than 1 s ahead of their clock, or more than recvWindow behind
+# it (ccxt: 10 s at Binance, 5 s at Bybit), so an order is made within that of the time it was sent.
+_AHEAD, _BEHIND, _BEHIND_AT_BINANCE = timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=10)
 _LONGEST_CALL = timedelta(minutes=1)
 NOT_FOUND = "not found at the exchange (yet)"
 AMENDED = "an order of that side was made at the time, and may be this one, amended since"
@@ -123,7 +123,8 @@ def sent_until(one: Incomplete) -> datetime:
 
 def window(one: Incomplete, ahead: timedelta = timedelta(0)) -> tuple[datetime, datetime]:
     """Between which moments of the exchange's clock the order was made, if it was."""
-    return one.row.created_at - _AHEAD - ahead, sent_until(one) + _BEHIND - ahead
+    behind = _BEHIND_AT_BINANCE if (one.row.exchange or "").startswith("binance") else _BEHIND
+    return one.row.created_at - _AHEAD - ahead, sent_until(one) + behind - ahead
 
 
 def _in_time(one: Incomplete, order: OrderRow, ahead: timedelta) -> bool:

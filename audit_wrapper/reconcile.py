@@ -223,7 +223,7 @@ class Reconciler:
                 over.take(heard)
             run.gathered.unasked += over.unasked
             recorded = await self.record(subject, over)
-            listed = not (run.gathered.again or over.again)
+            listed = not (run.gathered.unread or over.unread)
             more, left = await self._match(subject, {one.row.order_key for one, _ in left}, listed=listed)
             found += more
             # nothing is absent while part of the exchange's books could not be looked at
@@ -372,8 +372,9 @@ class _Run:
         self.asked += 1
         heard = await self.asker.order(symbol, row.order_id, id_kind=kind, client_order_id=row.client_order_id)
         self.gathered.take(heard)
-        if row.order_id is not None and not heard.orders and heard.is_complete:
-            self.unanswered.append(f"{_words(row)}: the exchange does not know it (yet)")
+        if row.order_id is not None and not heard.orders and not heard.again:
+            if heard.is_complete:
+                self.unanswered.append(f"{_words(row)}: the exchange does not know it (yet)")
             self.in_vain.append(row)
         elif row.status in _OVER:
             self.in_vain.append(row)  # only its fee is not known

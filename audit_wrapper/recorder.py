@@ -84,7 +84,7 @@ class Recorder:
         self.active = True  # False once the trail is closed: proxies that the bot still holds look away
         self.under_way = 0  # frames that are open now; nothing is asked of an exchange while there are any
         self.after_call: Callable[[Record, Subject], None] | None = None
-        self.client_used: Callable[[], None] | None = None  # told of every request of a client, reads too
+        self.client_used: Callable[[Subject], None] | None = None  # told of every request of a client, reads too
 
     @property
     def recorded(self) -> int:
@@ -145,7 +145,7 @@ class Recorder:
                 return None
             parent = self._frame.get()
             if self.client_used is not None:
-                self.client_used()
+                self.client_used(subject)
             is_write, action = _asks(subject.exchange or "", api, method, path)
             if not is_write:
                 return self._reading(subject, parent)
@@ -215,6 +215,8 @@ class Recorder:
         """A client's `fetch` is about to send. None: it sends nothing that is to be recorded."""
         frame, direct = None, False
         try:
+            if scopes.is_suppressed():
+                return None
             frame = self._frame.get()
             parts = urlsplit(str(url))
             direct = frame is None or frame.seam is not Seam.TRANSPORT
@@ -243,6 +245,8 @@ class Recorder:
     def answer(self, status: Any, text: Any) -> None:
         """The text of an answer arrived."""
         try:
+            if scopes.is_suppressed():
+                return
             frame = self._frame.get()
             if frame is not None and frame.seam is Seam.TRANSPORT and frame.pending:
                 frame.pending[-1].response = Response(

@@ -27,6 +27,7 @@ class _Inside(NamedTuple):
 
 
 _suppressed: ContextVar[bool] = ContextVar("audit_wrapper_suppressed", default=False)
+_asking: ContextVar[bool] = ContextVar("audit_wrapper_asking", default=False)
 _position: ContextVar[_Inside | None] = ContextVar("audit_wrapper_position", default=None)
 _created: ContextVar[PositionLink | None] = ContextVar("audit_wrapper_created", default=None)
 
@@ -81,6 +82,22 @@ def suppressed() -> Iterator[None]:
         yield
     finally:
         _suppressed.reset(token)
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Inside we ask the exchange ourselves: looked away from, and at our own pace instead of the client's."""
+    token = _asking.set(True)
+    try:
+        with suppressed():
+            yield
+    finally:
+        _asking.reset(token)
+
+
+def is_asking() -> bool:
+    """Whether the present context is one of `asking()`."""
+    return _asking.get()
 
 
 def is_suppressed() -> bool:

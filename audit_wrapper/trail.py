@@ -200,8 +200,9 @@ class AuditTrail:
         since, until: also about everything that happened in that range, with a time zone; until None: up to now. So come
         in orders that others sent, and funding. exchange: only this one. It asks through the bot's own clients on the caller's loop, at the pace of
         `ask_per_minute` and never beside an order call, so it may take its time. What the store knows already is not
-        written again. Raises StoreUnavailable when the store, which knows what is open, has not got all records within
-        `timeout_s`; SettingsError for a range that cannot be; NotWrapped.
+        written again. Raises StoreUnavailable when the store, which knows what is open, has not got all records within half
+        a minute; SettingsError for a range that cannot be; NotWrapped. timeout_s: how long it waits in the end until the store
+        has what was heard.
         """
         self._check_open()
         report = await self._inquiry.reconcile(exchange, since, until)
@@ -214,10 +215,10 @@ class AuditTrail:
         message: what ccxt.pro's `watch_orders` or `watch_my_trades` returned, or a raw message of the user stream (Binance:
         ORDER_TRADE_UPDATE, ALGO_UPDATE, executionReport; Bybit: order, execution), as a dict, as text, or a list of these;
         any number of times, in any order. exchange: its name, as the wrapped manager or client has it. Returns at once;
-        False if part of it could not be read: it is kept, counted in `status().failures` and logged.
+        False if part of it could not be read: it is kept, counted in `status().failures` and logged; also when the trail is
+        closed.
         """
-        self._check_open()
-        return self._inquiry.observe(exchange, message)
+        return self._closed is None and self._inquiry.observe(exchange, message)
 
     async def completeness(
         self, since: datetime, until: datetime | None = None, *, exchange: str | None = None

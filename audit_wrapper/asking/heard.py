@@ -17,7 +17,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 
     `orders`, `trades`, `funding`: rows as the client gave them. `since`, `until`: the range asked for; None: not asked
     by time. `symbols`: the unified symbols asked for; None: all of the account. `parts`: what of it this speaks of.
-    `unasked`: sentences, each saying what could not be asked for and why. `again`: asking again may tell more, since a
+    `unread`: a list, or an order, could not be read; so what is not here may be there. `unasked`: sentences, each saying what could not be asked for and why. `again`: asking again may tell more, since a
     request failed or had no turn; False: what is unasked is forgotten by the exchange, or the client has no way to ask.
     """
 
@@ -29,6 +29,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...] | None = None
     parts: tuple[Part, ...] = ()
     unasked: tuple[str, ...] = ()
+    unread: bool = False
     again: bool = False
 
     @property

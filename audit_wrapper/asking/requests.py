@@ -71,6 +71,7 @@ class Requests:
         self.trades: list[Row] = []
         self.funding: list[Row] = []
         self.unasked: list[str] = []
+        self._unread: set[str] = set()
         self.again = False
 
     @property
@@ -143,6 +144,7 @@ class Requests:
             funding=tuple(self.funding),
             unasked=tuple(self.unasked),
             again=self.again,
+            unread=any(sentence in self._unread for sentence in self.unasked),
             **about,
         )
         self.orders, self.trades, self.funding, self.unasked = [], [], [], []
@@ -238,6 +240,7 @@ class Requests:
 
     def _unheard(self, what: str, why: str, *, again: bool = True) -> Unheard:
         self.note(what, why, again=again)
+        self._unread.add(f"{what}: {why}")
         return Unheard()
 
 

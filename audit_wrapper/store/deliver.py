@@ -179,7 +179,8 @@ async def add_funding(con: Connection, sql: Queries, arrivals: Sequence[Arrival]
     rows: dict[tuple[str, ...], FundingRow] = {}
     for arrival in arrivals:
         with _pure(f"read the payments of record {arrival.seq} of stream {arrival.stream}"):
-            rows.update({row.key: row for row in funding_of(arrival.record)})
+            for row in funding_of(arrival.record):
+                rows.setdefault(row.key, row)  # as the table does: the first that told of it
     if rows:
         await con.execute(sql["add_funding"], _json(rows.values()))
 

@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from named import named
 from pytest_mock import MockerFixture
 
 from audit_wrapper import codec
@@ -511,7 +512,7 @@ async def test_hostile_rows_are_handed_on(trail: MemoryTrail, make: Any) -> None
         object(),
         b"x",
     ],
-    ids=repr,
+    ids=named,
 )
 async def test_a_nonsense_result_invents_no_numbers(trail: MemoryTrail, result: Any) -> None:
     assert await trail.wrap(Manager(result)).create_market_order("MNTUSDT", "buy", 12.5) is result
@@ -522,7 +523,7 @@ async def test_a_nonsense_result_invents_no_numbers(trail: MemoryTrail, result: 
 
 
 @pytest.mark.parametrize(
-    "result", [None, 5, 0, 3.5, "", "ok", False, object(), (), [], [None, 5, "junk"], {}, {"nonsense": 1}], ids=repr
+    "result", [None, 5, 0, 3.5, "", "ok", False, object(), (), [], [None, 5, "junk"], {}, {"nonsense": 1}], ids=named
 )
 async def test_a_nonsense_result_leaves_the_outcome_unknown(trail: MemoryTrail, result: Any) -> None:
     await trail.wrap(Manager(result)).create_market_order("MNTUSDT", "buy", 12.5)

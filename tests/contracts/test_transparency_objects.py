@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from unittest.mock import AsyncMock, MagicMock, create_autospec
 
 import pytest
+from named import named
 
 from audit_wrapper import calls
 from audit_wrapper.errors import CannotWrap
@@ -597,7 +598,7 @@ class Plain:
         print,
         Ellipsis,
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_cannot_be_wrapped_is_refused_in_words(trail: MemoryTrail, thing: Any) -> None:
     with pytest.raises(CannotWrap) as caught:

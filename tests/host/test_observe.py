@@ -11,6 +11,7 @@ from typing import Any
 import ccxt.async_support as ccxt
 import ccxt.pro
 import pytest
+from named import named
 from simulated_exchange import LoseAnswer, SimulatedExchange
 from truth import MNT, SYMBOL, Account, account_on
 
@@ -206,7 +207,7 @@ async def test_a_lost_order_that_is_pushed(account: Account) -> None:
         {1: 2},
         {"id": object()},
     ],
-    ids=repr,
+    ids=named,
 )
 @pytest.mark.parametrize("kind", ["binance", "bybit"])
 def test_what_is_not_known_is_kept_counted_and_logged(

@@ -234,7 +234,7 @@ def test_each_column_that_is_wrong_is_named_with_both_values(column: str) -> Non
     assert (statement.counts.orders_same, statement.counts.orders_different) == (0, 1)
 
 
-@pytest.mark.parametrize("column", [*(set(ORDER_LIES) - {"status"}), "limit_price", "trigger_price"])
+@pytest.mark.parametrize("column", [*sorted(set(ORDER_LIES) - {"status"}), "limit_price", "trigger_price"])
 def test_what_the_exchange_knows_and_the_trail_does_not_is_a_difference(column: str) -> None:
     prices = {"limit_price": D(99), "trigger_price": D(98)}
     seen = (Sighting(state=state(**prices), fills=SEEN[0].fills),)

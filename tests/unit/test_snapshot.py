@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from named import named as plainly
 
 from audit_wrapper.snapshot import named, snapshot, without_secrets
 
@@ -95,7 +96,7 @@ class Unreadable:
         (AsyncMock(), "<AsyncMock>"),
         (print, "<builtin_function_or_method>"),
     ],
-    ids=repr,
+    ids=plainly,
 )
 def test_what_it_becomes(value: Any, expected: Any) -> None:
     assert read(snapshot(value)) == expected
