@@ -132,7 +132,7 @@ class Reconciler:
 
     async def record(self, subject: ClientSubject, gathered: Gathered, method: str = RECONCILE) -> int:
         """Write down what the trail does not know. Returns of how many orders."""
-        orders = list(gathered.orders())
+        orders, differing = list(gathered.orders()), dict[str | None, list[str]]()
         exchange, account = subject.exchange or "", self._account
         if orders:
             ids = {value for told in orders for _, value in told.ids}
@@ -143,9 +143,14 @@ class Reconciler:
                     exchange, account, *_EVER, gathered.sightings, books.orders, books.fills, algo_keys=books.algo_keys
                 ),
             )
-            news = {finding.order_id for finding in (*said.missing, *said.different)} | _beside(books, orders)
-            orders = [told for told in orders if any(value in news for _, value in told.ids)]
-        recorded = sum(self._write(subject, told, method) for told in orders)
+            for finding in (*said.missing, *said.different):
+                differing.setdefault(finding.order_id, []).append(f"{finding.field}: {finding.in_trail}")
+            for order_id in _beside(books, orders):
+                differing.setdefault(order_id, [])
+            orders = [told for told in orders if any(value in differing for _, value in told.ids)]
+        recorded = sum(
+            self._write(subject, told, method, [differing.get(value) for _, value in told.ids]) for told in orders
+        )
         await self._record_payments(subject, gathered, method)
         return recorded
 
@@ -164,11 +169,12 @@ class Reconciler:
             if gathered.find(row.order_id, kind, symbol) is None:
                 gathered.take(await asker.order(symbol, row.order_id, id_kind=kind))
 
-    def _write(self, subject: ClientSubject, told: Told, method: str) -> bool:
+    def _write(self, subject: ClientSubject, told: Told, method: str, known: object = None) -> bool:
+        """known: what the trail says otherwise. The same evidence against the same is not written twice."""
         kind, order_id = told.ids[0]
         market = subject.market(told.symbol, None)
         result = {"orders": list(told.orders), "trades": list(told.trades)}
-        mark = hash((subject.exchange, told.ids, repr(result)))
+        mark = hash((subject.exchange, told.ids, repr(result), repr(known)))
         if mark in self._written:
             return False
         if len(self._written) >= _REMEMBERED:

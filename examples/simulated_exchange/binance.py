@@ -303,6 +303,9 @@ class Binance(BinanceMessages):
             raise Refusal(-5027, "No need to modify the order.")
         if price is None or price % order.instrument.tick or quantity % order.instrument.step:
             raise Refusal(-1111, "Precision is over the maximum defined for this asset.")
+        if quantity <= order.filled_quantity:  # "the order will be cancelled" [D: Modify Order]
+            self.finish(order, "CANCELED")
+            return wire.order_json(order, with_time=False)
         order.limit_price, order.quantity = price, quantity
         order.updated_time = self.now()
         self.announce(order, "amended")
