@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -22,7 +22,8 @@ from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.gathering import Gathered, Told
 from audit_wrapper.pipeline import in_thread
 from audit_wrapper.recorder import Recorder
-from audit_wrapper.records import Call, FoundBy, Match, OrderStatus, Origin, RecordKind, Seam
+from audit_wrapper.records import Call, FoundBy, Match, OrderState, OrderStatus, Origin, RecordKind, Seam
+from audit_wrapper.routing import same_symbol
 from audit_wrapper.rows import Books, Incomplete, OrderRow
 
 _T = TypeVar("_T")
@@ -132,7 +133,7 @@ class Reconciler:
 
     async def record(self, subject: ClientSubject, gathered: Gathered, method: str = RECONCILE) -> int:
         """Write down what the trail does not know. Returns of how many orders."""
-        orders, differing = list(gathered.orders()), dict[str | None, list[str]]()
+        orders, news = list(gathered.orders()), list[_News]()
         exchange, account = subject.exchange or "", self._account
         if orders:
             ids = {value for told in orders for _, value in told.ids}
@@ -143,14 +144,18 @@ class Reconciler:
                     exchange, account, *_EVER, gathered.sightings, books.orders, books.fills, algo_keys=books.algo_keys
                 ),
             )
-            for finding in (*said.missing, *said.different):
-                differing.setdefault(finding.order_id, []).append(f"{finding.field}: {finding.in_trail}")
-            for order_id in _beside(books, orders):
-                differing.setdefault(order_id, [])
-            orders = [told for told in orders if any(value in differing for _, value in told.ids)]
-        recorded = sum(
-            self._write(subject, told, method, [differing.get(value) for _, value in told.ids]) for told in orders
-        )
+            news = [
+                _News(finding.order_id, finding.symbol, f"{finding.field}: {finding.in_trail}")
+                for finding in (*said.missing, *said.different)
+            ]
+            news += _beside(books, orders)
+        by_id: dict[str | None, list[_News]] = {}
+        for one in news:
+            by_id.setdefault(one.order_id, []).append(one)
+        recorded = 0
+        for told in orders:
+            of_it = [one for _, value in told.ids for one in by_id.get(value, ()) if _is_of(one, told)]
+            recorded += bool(of_it) and self._write(subject, told, method, sorted(one.words for one in of_it))
         await self._record_payments(subject, gathered, method)
         return recorded
 
@@ -324,23 +329,39 @@ class Reconciler:
         self._recorder.told(RecordKind.MATCHED, subject.exchange, None, match=match, reason=reason)
 
 
-def _beside(books: Books, orders: Iterable[Told]) -> set[str | None]:
-    """Orders of which the exchange says something new that a comparison does not look at: when one that others sent was
-    made, and its own word for a stop that another one took the place of."""
-    states = {
-        sighting.state.exchange_order_id: sighting.state
-        for told in orders
-        for sighting in told.sightings
-        if sighting.state.order_status is not None
-    }
-    found: set[str | None] = set()
+class _News(NamedTuple):
+    """Something that the exchange says of an order, and the trail does not."""
+
+    order_id: str | None
+    symbol: str | None
+    words: str
+
+
+def _is_of(news: _News, told: Told) -> bool:
+    # the ids of Binance are numbered by symbol
+    return same_symbol(news.symbol or "", told.symbol or "")
+
+
+def _beside(books: Books, orders: Iterable[Told]) -> list[_News]:
+    """What the exchange says that a comparison does not look at: when an order that others sent was made, and its own word
+    for a stop that another one took the place of."""
+    states: dict[str | None, list[OrderState]] = {}
+    for told in orders:
+        for sighting in told.sightings:
+            if sighting.state.order_status is not None:
+                states.setdefault(sighting.state.exchange_order_id, []).append(sighting.state)
+    found = []
     for row in books.orders:
-        seen = states.get(row.order_id)
+        symbol = _symbol(row) or ""
+        seen = next(
+            (one for one in reversed(states.get(row.order_id, [])) if same_symbol(one.symbol or "", symbol)), None
+        )
         if row.order_id is None or seen is None:
             continue
         older = row.origin != Origin.BOT and seen.created_at not in (None, row.created_at)
         ended = row.status == OrderStatus.MODIFIED and seen.exchange_status not in (None, row.exchange_status)
-        found |= {row.order_id} if older or ended else set()
+        if older or ended:
+            found.append(_News(row.order_id, symbol, f"{row.created_at} {row.exchange_status}"))
     return found
 
 
