@@ -321,13 +321,19 @@ def _orders(draw: st.DrawFn) -> list[OrderRow]:
     return found
 
 
+def _sizes_fit(row: OrderRow, shown: OrderRow) -> bool:
+    if row.size is None or shown.size is None:
+        return row.size == shown.size or row.type == "STOP_LOSS"
+    return row.size == shown.size or (row.reduce_only is True and shown.size < row.size)  # the exchange cuts those
+
+
 def _fits(one: Incomplete, shown: OrderRow) -> bool:
     row = one.row
     first, last = window(one)
     return (
         row.side in (None, shown.side)
         and row.type == shown.type
-        and (row.size == shown.size or (row.size is None and row.type == "STOP_LOSS"))
+        and _sizes_fit(row, shown)
         and (row.client_order_id is None or row.client_order_id == shown.client_order_id)
         and (None in (row.reduce_only, shown.reduce_only) or row.reduce_only == shown.reduce_only)
         and first <= shown.created_at <= last
