@@ -99,6 +99,7 @@ class Fold:
         self.reason: str | None = None
         self.fills: dict[str, Fill] = {}
         self.sources: dict[str, Source] = {}  # where each fill is known from first
+        self._fee_asked_for: dict[str, bool] = {}  # of each fill: its fee is what the exchange said when it was asked
         self.sighted_by: set[Source] = set()
         self.cause: Cause | None = None
         self.found_by: FoundBy | None = None
@@ -381,11 +382,16 @@ class Fold:
         if before is None:
             self.fills[fill.exchange_trade_id] = fill
             self.sources[fill.exchange_trade_id] = source
+            self._fee_asked_for[fill.exchange_trade_id] = source in _ASKED and fill.fee.amount is not None
         elif (before.price, before.quantity) != (fill.price, fill.quantity):
             self.conflicts.add(fill.exchange_trade_id)
         else:
-            # the fee that was said last counts: exchanges correct theirs, and charge some of them later
-            fee = fill.fee if _FEE_RANK[fill.fee.status] >= _FEE_RANK[before.fee.status] else before.fee
+            # the fee that was said last counts: exchanges correct theirs, and charge some of them later. What was said when
+            # it was executed, however late that is heard of, is older than what the exchange says when it is asked.
+            older = self._fee_asked_for[fill.exchange_trade_id] and source not in _ASKED
+            better = _FEE_RANK[fill.fee.status] >= _FEE_RANK[before.fee.status] and not older
+            fee = fill.fee if better else before.fee
+            self._fee_asked_for[fill.exchange_trade_id] |= better and source in _ASKED
             known = {name: value for name in Fill.__struct_fields__ if (value := getattr(before, name)) is not None}
             self.fills[fill.exchange_trade_id] = msgspec.structs.replace(fill, **{**known, "fee": fee})
 
@@ -468,6 +474,7 @@ _MERGED = (
     "created_at",
     "exchange_at",
 )
+_ASKED = frozenset({Source.RECONCILED, Source.BACKFILLED})
 _FEE_RANK = {FeeStatus.REPORTED: 2, FeeStatus.SEVERAL: 2, FeeStatus.DERIVED: 1}
 _FEE_RANK.update({status: 0 for status in FeeStatus if status not in _FEE_RANK})
 # the answer to a stop may call itself "market" and leave out what was asked (ccxt on Binance's algo orders); the first
