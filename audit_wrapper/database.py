@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from audit_wrapper.delivery import Store
 from audit_wrapper.embedded import EmbeddedPostgres
 from audit_wrapper.errors import StoreUnavailable
 from audit_wrapper.settings import Settings
+from audit_wrapper.store.interface import Store
 
 
 class Database:

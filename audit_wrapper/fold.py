@@ -92,9 +92,7 @@ class Fold:
         self.placing: Placing | None = None
         self.stop: Stop | None = None
         self.position_index: int | None = None
-        self._waits = (
-            False  # it is made when the order that it travels with is executed, and nobody has said whether it was
-        )
+        self._waits = False  # it is made with the first execution of the order that it was sent with
         self.status: OrderStatus | None = None
         self.reason: str | None = None
         self.fills: dict[str, Fill] = {}

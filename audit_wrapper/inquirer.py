@@ -31,6 +31,7 @@ _TRIES = 6
 _LIMIT = 100  # orders followed at a time; the sweeps see to the others
 _DONE = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED})
 _PLACES = frozenset({Action.PLACE, Action.CLOSE, Action.SET_STOPS})
+_LEAVES_SOMETHING = _PLACES | {Action.CANCEL, Action.AMEND}
 
 
 class Question(NamedTuple):
@@ -89,7 +90,9 @@ class Inquirer:
     def after_call(self, record: Record, subject: Any) -> None:
         """Note what to ask about, and let the loop do it later. Cheap, and never raises."""
         try:
-            if not isinstance(subject, ClientSubject) or not subject.asynchronous or self.closed:
+            if record.action not in _LEAVES_SOMETHING or self.closed:
+                return
+            if not isinstance(subject, ClientSubject) or not subject.asynchronous:
                 return  # of a synchronous client `reconcile()` asks when it is called
             loop = asyncio.get_running_loop()
             # in a context of its own: what is asked then is not within the call that ends now

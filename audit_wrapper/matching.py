@@ -69,7 +69,7 @@ def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: ti
                 free.remove(order)
     still_open: list[tuple[Incomplete, str]] = []
     for asked, shown in _groups(left, free, ahead):
-        answered = [one for one in asked if one.row.status != OrderStatus.UNKNOWN]
+        answered = [one for one in asked if one.row.status != OrderStatus.UNKNOWN and one.row.found_by is None]
         if len(answered) == len(shown):
             # what the exchange said that it took is there; so these are theirs, and the others were not taken
             still_open += [(one, NOT_FOUND) for one in asked if one not in answered]

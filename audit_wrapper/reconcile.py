@@ -17,7 +17,6 @@ from audit_wrapper import matching
 from audit_wrapper.asking import Asker, absence_counts, id_kind, indexed_by
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.completeness import compare
-from audit_wrapper.delivery import Store
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.gathering import Gathered, Told
 from audit_wrapper.pipeline import in_thread
@@ -25,6 +24,7 @@ from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Call, FoundBy, Match, OrderState, OrderStatus, Origin, RecordKind, Seam
 from audit_wrapper.routing import same_symbol
 from audit_wrapper.rows import Books, Incomplete, OrderRow
+from audit_wrapper.store.interface import Store
 
 _T = TypeVar("_T")
 
@@ -315,9 +315,8 @@ class Reconciler:
         """Whether there is no such order. Two looks are needed: it was not open, and is not in the history read later; one that
         just ended may be in neither list."""
         symbol, exchange = _symbol(one.row), one.row.exchange or ""
-        waits = (
-            one.entry is not None and not one.entry.filled
-        )  # it is made with the first execution of what it goes with
+        # a stop is made with the first execution of the order that it was sent with
+        waits = one.entry is not None and not one.entry.filled
         if why != matching.NOT_FOUND or symbol is None or waits:
             return False
         if not absence_counts(exchange, symbol, matching.sent_until(one), asked_at):
@@ -386,14 +385,9 @@ class _Run:
             row.order_id is None and (row.client_order_id is None or row.status != OrderStatus.UNKNOWN)
         ):
             return
-        # by its type only as long as it has no id
-        kind = (
-            id_kind(row.exchange or "", symbol, row.type)
-            if row.order_id is None
-            else "algo"
-            if one.is_algo
-            else "order"
-        )
+        kind = "algo" if one.is_algo else "order"
+        if row.order_id is None:
+            kind = id_kind(row.exchange or "", symbol, row.type)
         if row.order_id is not None and self._stands(row, kind, symbol):
             return
         self.asked += 1

@@ -18,12 +18,12 @@ from uuid import UUID
 
 from audit_wrapper import codec
 from audit_wrapper.database import Database
-from audit_wrapper.delivery import Store
 from audit_wrapper.journal import MemoryJournal
 from audit_wrapper.records import Record
 from audit_wrapper.rows import FillRow, FundingRow, OrderRow, TradeRow
 from audit_wrapper.settings import Settings
 from audit_wrapper.status import FlushReport
+from audit_wrapper.store.interface import Store
 from audit_wrapper.store.memory import MemoryStore
 from audit_wrapper.trail import AuditTrail
 

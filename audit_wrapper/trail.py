@@ -20,7 +20,6 @@ from audit_wrapper.backfill import BackfillProgress, BackfillReport
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.completeness import Completeness
 from audit_wrapper.database import Database
-from audit_wrapper.delivery import Store
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
 from audit_wrapper.failures import Failures
 from audit_wrapper.frames import Frame, opening_side
@@ -35,6 +34,7 @@ from audit_wrapper.records import Action, PositionLink, Purpose, Seam
 from audit_wrapper.scopes import PositionScope
 from audit_wrapper.settings import Settings
 from audit_wrapper.status import FlushReport, Status
+from audit_wrapper.store.interface import Store
 from audit_wrapper.wrapping import Wrapping
 
 logger = logging.getLogger("audit_wrapper")

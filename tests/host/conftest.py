@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from simulated_exchange import SimulatedExchange
+    from truth import Account
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parents[1] / "examples"
@@ -27,3 +28,23 @@ def sim(request: pytest.FixtureRequest) -> Iterator[SimulatedExchange]:
 
     with SimulatedExchange(request.param) as exchange:
         yield exchange
+
+
+@pytest.fixture
+async def account(sim: SimulatedExchange) -> AsyncIterator[Account]:
+    """A wrapped client on it, with a trail in memory."""
+    from truth import account_on
+
+    async with account_on(sim) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def bybit() -> AsyncIterator[Account]:
+    """The same on Bybit alone, for what is only there, or the same on both."""
+    from simulated_exchange import SimulatedExchange
+    from truth import account_on
+
+    with SimulatedExchange("bybit") as sim:
+        async with account_on(sim) as opened:
+            yield opened

@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import ccxt.async_support as ccxt
 import pytest
-from simulated_exchange import LoseAnswer, RateLimited, SimulatedExchange, async_client
+from simulated_exchange import LoseAnswer, RateLimited, SimulatedExchange, async_client, sync_client
 from truth import MNT, Account, account_on
 
 from audit_wrapper import AuditTrail
@@ -200,6 +200,67 @@ async def test_nothing_of_its_own_is_audited(account: Account) -> None:
     kinds = [record.kind for record in account.trail.records]
     assert set(kinds) == {RecordKind.INTENT, RecordKind.ACKNOWLEDGED, RecordKind.RECONCILED}
     assert kinds.count(RecordKind.INTENT) == len(account.sim.requests.writes()) == 2
+
+
+async def test_nothing_of_its_own_is_audited_after_a_cancel_that_failed(account: Account) -> None:
+    """What is asked because of it is not within the call that failed."""
+    order_id = await account.limit()
+    account.sim.next("cancel", LoseAnswer(headers_sent=True))
+    with pytest.raises(ccxt.BaseError):
+        await account.client.cancel_order(order_id, MNT)
+    await until(lambda: account.row(order_id).status == "CANCELED")
+    sent = [record.request for record in account.trail.records if record.request is not None]
+    assert {request.method for request in sent} <= {"POST", "DELETE"}
+    assert account.trail.status().failures == {}
+
+
+async def test_no_order_waits_in_the_clients_rate_limiter_for_what_is_asked(sim: SimulatedExchange) -> None:
+    client = async_client(sim)
+    try:
+        await client.load_markets()
+        client.enableRateLimit, costs = True, list[float]()
+
+        async def counting(cost: float | None = None) -> None:
+            costs.append(cost or 0)
+
+        client.throttler = counting
+        with memory_trail() as trail:
+            trail.wrap(client)
+            order = await client.create_order(MNT, "market", "buy", 10)
+            before = len(costs)
+            assert before > 0, "the bot's own calls are limited as they were"
+            assert (await trail.reconcile()).asked == 1
+            assert len(costs) == before
+            await client.fetch_order(order["id"], MNT, {"acknowledged": True})
+            assert len(costs) > before
+            trail.unwrap(client)
+        assert "throttle" not in vars(client)
+    finally:
+        await client.close()
+
+
+async def test_a_synchronous_client_is_not_asked_on_the_loop_that_it_would_block(sim: SimulatedExchange) -> None:
+    client = sync_client(sim)
+    client.load_markets()
+    with memory_trail(**QUICK) as trail:
+        trail.wrap(client)
+        client.create_order(MNT, "market", "buy", 10)
+        asked = reads(sim)
+        inquirer = trail._inquiry.inquirer
+        assert (inquirer._tasks, inquirer._sweeping) == (set(), None)
+        assert (await trail.reconcile()).answered == 1, "it is when somebody asks for that"
+        assert reads(sim) > asked
+
+
+async def test_it_begins_again_when_the_bot_has_cancelled_all_tasks(account: Account) -> None:
+    await account.enter()
+    await until(lambda: account.trail._inquiry.inquirer._sweeping is not None)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await until(lambda: account.trail._inquiry.inquirer._sweeping.done())  # type: ignore[union-attr]
+    stop_id = await account.stop()
+    account.sim.set_price(MNT, "1.09")
+    await until(lambda: account.row(stop_id).status == "FILLED")
 
 
 async def test_what_stays_as_it_is_is_written_once(account: Account) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,19 +11,6 @@ from simulated_exchange import SimulatedExchange
 from truth import MNT, Account, account_on
 
 from audit_wrapper.rows import OrderRow
-
-
-@pytest.fixture
-async def account(sim: SimulatedExchange) -> AsyncIterator[Account]:
-    async with account_on(sim) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def bybit() -> AsyncIterator[Account]:
-    with SimulatedExchange("bybit") as sim:
-        async with account_on(sim) as opened:
-            yield opened
 
 
 def fired(account: Account, row: OrderRow) -> None:

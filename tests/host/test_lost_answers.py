@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
@@ -17,26 +17,12 @@ from simulated_exchange import (
     MalformedAnswer,
     RateLimited,
     Reject,
-    SimulatedExchange,
 )
-from truth import MNT, Account, account_on
+from truth import MNT, Account
 
 from audit_wrapper.rows import OrderRow
 
 FORGOTTEN = timedelta(days=4)
-
-
-@pytest.fixture
-async def account(sim: SimulatedExchange) -> AsyncIterator[Account]:
-    async with account_on(sim) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def bybit() -> AsyncIterator[Account]:
-    with SimulatedExchange("bybit") as sim:
-        async with account_on(sim) as opened:
-            yield opened
 
 
 async def lost(account: Account, amount: float = 10, **params: object) -> OrderRow:
@@ -319,6 +305,18 @@ async def test_nothing_is_absent_while_part_of_it_could_not_be_asked(account: Ac
     assert report.unanswered
     await account.reconciled()
     assert account.row().status == "REJECTED"
+
+
+async def test_nothing_is_absent_when_a_list_is_refused_for_good(bybit: Account) -> None:
+    """Asking again would tell no more; what is in that list is not known for all that."""
+    bybit.sim.next("create", LoseAnswer())
+    await lost(bybit)
+    bybit.sim.next("GET /v5/order/*", Reject(10001, "params error"), 500)
+    for minutes in (10, 20, 30):
+        bybit.later(timedelta(minutes=minutes))
+        report = await bybit.trail.reconcile()
+        assert report.unanswered
+    assert bybit.row(origin="bot").status == "UNKNOWN"
 
 
 async def test_nothing_is_absent_at_a_rate_limit(account: Account) -> None:

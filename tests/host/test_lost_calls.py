@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,20 +10,6 @@ import ccxt.async_support as ccxt
 import pytest
 from simulated_exchange import DropRequest, HttpPage, LoseAnswer, SimulatedExchange
 from truth import MNT, Account, account_on
-
-
-@pytest.fixture
-async def account(sim: SimulatedExchange) -> AsyncIterator[Account]:
-    async with account_on(sim) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def bybit() -> AsyncIterator[Account]:
-    with SimulatedExchange("bybit") as sim:
-        async with account_on(sim) as opened:
-            yield opened
-
 
 # -- other calls than an order
 

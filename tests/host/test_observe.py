@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,12 +20,6 @@ from audit_wrapper.testing import MemoryTrail, memory_trail
 
 # what differs by nature: ours, or by when and how we heard of it
 OURS = {"order_key", "correlation_id", "replaced_by", "created_at", "updated_at", "executed_at", "source", "found_by"}
-
-
-@pytest.fixture
-async def account(sim: SimulatedExchange) -> AsyncIterator[Account]:
-    async with account_on(sim) as opened:
-        yield opened
 
 
 async def a_day(account: Account) -> None:

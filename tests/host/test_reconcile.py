@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,13 +14,6 @@ from simulated_exchange import LoseAnswer, RateLimited, SimulatedExchange
 from truth import BTC, MNT, SYMBOL, Account, account_on
 
 from audit_wrapper.records import RecordKind
-
-
-@pytest.fixture
-async def account(sim: SimulatedExchange) -> AsyncIterator[Account]:
-    async with account_on(sim) as opened:
-        yield opened
-
 
 # -- fills and fees
 

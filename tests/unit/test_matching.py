@@ -402,3 +402,19 @@ def test_hopeless_numbers_take_no_time() -> None:
     asked = [request(n, created_at=at(n / 100), updated_at=at(n / 100 + 1)) for n in range(150)]
     shown = [order(1000 + n, created_at=at(n / 100)) for n in range(150)]
     assert len(matching.match(asked, shown).open) == 150
+
+
+def test_one_that_was_taken_for_absent_does_not_count_as_answered() -> None:
+    """Two requests alike, one order: that the first was once called absent does not make the order its own."""
+    absent = request(1, status="REJECTED", found_by="absence")
+    result = match([absent, request(2, created_at=at(0.1))], [order()])
+    assert result.found == []
+    assert len(result.open) == 2
+
+
+def test_what_the_exchange_said_that_it_took_has_its_order_first() -> None:
+    taken = request(1, status="NEW", type="STOP_LOSS", size=None)
+    lost = request(2, type="STOP_LOSS", size=None, created_at=at(0.1))
+    result = match([taken, lost], [order(type="STOP_LOSS")])
+    assert pairs(result) == {(1, 100, "unique_match")}
+    assert result.open == [(lost, NOT_FOUND)]
