@@ -2,6 +2,7 @@
 
 import dis
 import errno
+import functools
 import inspect
 import os
 import pathlib
@@ -9,6 +10,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
@@ -186,8 +188,20 @@ def _break_off() -> None:
     raise KeyboardInterrupt
 
 
+def in_a_thread_of_its_own(test: Callable[..., None]) -> Callable[..., None]:
+    """An exception let in where Python leaves an `except` stays the thread's current one, and the next test's context."""
+
+    @functools.wraps(test)
+    def in_a_thread(**named: object) -> None:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(test, **named).result()
+
+    return in_a_thread
+
+
 @pytest.mark.parametrize("kind", ["a handler that appends", "Ctrl-C"])
 @pytest.mark.parametrize("situation", SITUATIONS)
+@in_a_thread_of_its_own
 def test_wherever_it_comes_in(memory: Path, situation: str, kind: str) -> None:
     prepare, named, told = SITUATIONS[situation]
     number = 0
@@ -214,6 +228,7 @@ def test_wherever_it_comes_in(memory: Path, situation: str, kind: str) -> None:
     assert number > 8, "it does come in"
 
 
+@in_a_thread_of_its_own
 def test_a_file_that_ctrl_c_kept_from_being_noted_is_read_when_others_have_followed(memory: Path) -> None:
     number, at = 0, AtPlace(0, _break_off)
     while at.where or not number:
@@ -292,6 +307,7 @@ def test_a_handler_after_a_short_write(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("durability", ["process", "power"])
+@in_a_thread_of_its_own
 def test_a_handler_may_close_the_journal_in_the_middle_of_an_append(memory: Path, durability: str) -> None:
     """And then nothing is written to the number of its file, which may be somebody else's by then."""
     number = 0
