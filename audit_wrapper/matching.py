@@ -27,11 +27,16 @@ _ATTACHED_TYPES = frozenset(ATTACHED.values())
 
 
 class Found(NamedTuple):
-    """An order without an id, and the order of the exchange that it is."""
+    """An order without an id, and the order of the exchange that it is.
+
+    listed_until: it counts only once the exchange lists all that was made until then: what is not listed yet may fit as
+    well. None: nothing else can fit.
+    """
 
     one: Incomplete
     order: OrderRow
     by: FoundBy
+    listed_until: datetime | None = None
 
 
 class Matched(NamedTuple):
@@ -70,6 +75,8 @@ def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: ti
     still_open: list[tuple[Incomplete, str]] = []
     for asked, shown in _groups(left, free, ahead):
         answered = [one for one in asked if one.row.status != OrderStatus.UNKNOWN and one.row.found_by is None]
+        # a position has one stop of a kind and price at a time: where all were answered, no other can fit
+        until = max(sent_until(one) for one in asked) if len(answered) < len(asked) else None
         if len(answered) == len(shown):
             # what the exchange said that it took is there; so these are theirs, and the others were not taken
             still_open += [(one, NOT_FOUND) for one in asked if one not in answered]
@@ -77,7 +84,7 @@ def match(unsettled: Sequence[Incomplete], others: Iterable[OrderRow], ahead: ti
         pairs = list(zip(asked, shown, strict=False))
         fitting = len(asked) == len(shown) and all(_alike(one, order, ahead) for one, order in pairs)
         if fitting and _one_after_the_other(asked):
-            found += [Found(one, order, FoundBy.UNIQUE_MATCH) for one, order in pairs]
+            found += [Found(one, order, FoundBy.UNIQUE_MATCH, until) for one, order in pairs]
         elif shown:
             why = f"{len(shown)} orders at the exchange and {len(asked)} requests are alike; which is which nobody can say"
             still_open += [(one, why) for one in asked]
@@ -118,7 +125,8 @@ def sent_until(one: Incomplete) -> datetime:
     row = one.row
     if one.entry is not None and one.entry.type != "MARKET":
         return max(row.created_at + _LONGEST_CALL, one.entry.updated_at)
-    return min(row.updated_at, row.created_at + _LONGEST_CALL) if row.type in _ATTACHED_TYPES else row.updated_at
+    changed_since = row.type in _ATTACHED_TYPES or row.found_by == FoundBy.ABSENCE
+    return min(row.updated_at, row.created_at + _LONGEST_CALL) if changed_since else row.updated_at
 
 
 def window(one: Incomplete, ahead: timedelta = timedelta(0)) -> tuple[datetime, datetime]:

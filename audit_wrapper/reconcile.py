@@ -252,7 +252,7 @@ class Reconciler:
         unsettled = [
             f"{_words(one.row)}: {why}"
             for one, why in left
-            if one.row.status == OrderStatus.UNKNOWN or why != matching.NOT_FOUND
+            if why != matching.NOT_FOUND or not _waits(one) or one.row.status == OrderStatus.UNKNOWN
         ]
         return tuple(found), tuple(unsettled), recorded
 
@@ -293,11 +293,10 @@ class Reconciler:
         return found, left
 
     def _is_early(self, found: matching.Found, *, listed: bool) -> bool:
-        """Whether another order that fits may not be listed yet. A position has one stop of a kind and price at a time."""
-        row, symbol = found.one.row, _symbol(found.one.row) or ""
-        if found.by is not FoundBy.UNIQUE_MATCH or row.status != OrderStatus.UNKNOWN:
-            return False
-        return not listed or self._now() < indexed_by(row.exchange or "", symbol, matching.sent_until(found.one))
+        """Whether another order that fits may not be listed yet."""
+        row, symbol, until = found.one.row, _symbol(found.one.row) or "", found.listed_until
+        listed = listed or row.found_by == FoundBy.ABSENCE  # then all was read, twice
+        return until is not None and (not listed or self._now() < indexed_by(row.exchange or "", symbol, until))
 
     def _found(self, subject: ClientSubject, found: matching.Found, *, is_algo: bool) -> None:
         symbol = _symbol(found.order) or ""
@@ -315,9 +314,7 @@ class Reconciler:
         """Whether there is no such order. Two looks are needed: it was not open, and is not in the history read later; one that
         just ended may be in neither list."""
         symbol, exchange = _symbol(one.row), one.row.exchange or ""
-        # a stop is made with the first execution of the order that it was sent with
-        waits = one.entry is not None and not one.entry.filled
-        if why != matching.NOT_FOUND or symbol is None or waits:
+        if why != matching.NOT_FOUND or symbol is None or _waits(one):
             return False
         if not absence_counts(exchange, symbol, matching.sent_until(one), asked_at):
             return False
@@ -407,6 +404,11 @@ class _Run:
             return False
         filled = seen.state.filled_quantity
         return not filled or (filled == row.filled and row.fee_status != "pending")
+
+
+def _waits(one: Incomplete) -> bool:
+    """Whether it is a stop that is made with the first execution of the order that it was sent with, which is still to come."""
+    return one.entry is not None and not one.entry.filled
 
 
 def _symbol(row: OrderRow) -> str | None:

@@ -40,11 +40,12 @@ def outcome(
         found = _of_problem(seam, intent, response, problem, sent)
     elif sent:
         found = Outcome(RecordKind.ACKNOWLEDGED, None, None)  # the client judged it; an error would have been raised
-        if intent.action is Action.PLACE and isinstance(result, dict) and result.get("id", "") is None:
-            # ccxt makes an order without an id of an answer that it cannot parse
+        without_id = isinstance(result, dict) and result.get("id", "") is None
+        if intent.action is Action.PLACE and without_id:
             found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer shows no order", None)
-        elif (isinstance(result, str) or result == []) and not _is_json(response):
+        elif (without_id or isinstance(result, str) or result == []) and not _is_json(response):
             # ccxt hands out the text of an answer that is not JSON as if that were its result, or makes a list of nothing
+            # or an order without an id of it
             found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer cannot be read", None)
     else:
         found = Outcome(*verdict(row, result), None)

@@ -144,7 +144,7 @@ class Checks:
         origin, position = self._origin(order)
         # a market buy on spot is sent in quote currency: its size says nothing
         in_quote = (order.instrument.category, order.side, order.type.upper()) == ("spot", "buy", "MARKET")
-        nobody_can_tell = self.truth.was_amended(order) or self._is_one_of_twins(order) or in_quote
+        nobody_can_tell = self.truth.was_amended(order) or self._is_said_to_have_twins(order) or in_quote
         if origin == "bot" and row.origin == "external" and nobody_can_tell and not order.client_order_id:
             # its answer was lost, and it looks other than it was asked for, or as two requests do
             self.unrecognised.append(row)
@@ -202,19 +202,17 @@ class Checks:
         attached = order.kind == "attached" and "by" not in order.details
         return attached and (sent is None or not sent.logged.path.endswith("trading-stop"))
 
-    def _is_one_of_twins(self, order: Order) -> bool:
-        """Whether several requests without an answer asked for the like of it."""
-        like = [
-            row
-            for row in self.tables.orders
-            if row.status == "UNKNOWN"
-            and row.client_order_id is None
-            and row.unified_symbol == order.unified_symbol
+    def _is_said_to_have_twins(self, order: Order) -> bool:
+        """Whether the trail says of a request like it that several are alike, and nobody can tell which is which."""
+        return any(
+            row.order_id is None
+            and (row.unified_symbol or row.symbol) in (order.unified_symbol, order.instrument.symbol)
             and row.side in (None, order.side)
             and (row.trigger_price is None or row.trigger_price == order.trigger_price or order.callback is not None)
             and (row.size in (None, order.quantity) or (order.reduce_only and row.size > order.quantity))
-        ]
-        return len(like) > 1
+            and self._is_said_to_be_open(row)
+            for row in self.tables.orders
+        )
 
     def _scopes_that_touched(self, order: Order) -> set[str | None]:
         """Positions for which the bot canceled or changed this order, whoever had placed it."""
@@ -292,7 +290,8 @@ class Checks:
                 if row.found_by == "absence" and made:
                     self.say("absent, and yet it was made:", _row_words(row), *map(self._words, made))
                 continue
-            if row.status in ("CANCELED", "NEW") and sent is not None and self._waits_for_its_entry(row, sent):
+            taken = row.status in ("CANCELED", "NEW") or (row.status == "UNKNOWN" and sent is not None and sent.orders)
+            if taken and sent is not None and self._waits_for_its_entry(row, sent):
                 self.never_were.append(row)
             elif (
                 row.status == "UNKNOWN" and (self._has_twin(row) or self._may_be_an_amended_one(row))
@@ -305,7 +304,7 @@ class Checks:
 
     def _is_said_to_be_open(self, row: _Row) -> bool:
         """Whether the trail itself says that it cannot be told which order this is, and why."""
-        named = f"{row.exchange} {row.unified_symbol} {row.type or 'order'} without id: "
+        named = f"{row.exchange} {row.unified_symbol or row.symbol} {row.type or 'order'} without id: "
         said = [one for one in self._unsettled if one.startswith(named)]
         return any("alike" in one or "amended since" in one for one in said)
 
@@ -359,6 +358,8 @@ class Checks:
 
     def _compare_requests(self) -> None:
         for order in self._ledger.orders:
+            if order.kind == "attached" and not (order.trigger_price or order.callback):
+                continue  # it would have taken one off, and so it places nothing
             if order.exchange_order_id is None and order.reject_words:
                 code = str(order.reject_code)
                 told = [r for r in self.tables.orders if r.status == "REJECTED" and r.order_id is None]

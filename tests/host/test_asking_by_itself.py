@@ -267,7 +267,7 @@ async def test_what_stays_as_it_is_is_written_once(account: Account) -> None:
     await account.enter()
     await account.stop()
     await account.limit()
-    await until(lambda: all(row.fee_status != "pending" for row in account.trail.orders))
+    await until(lambda: [row.fee_status == "pending" for row in account.trail.orders] == [False] * 3)
     asked, written = reads(account.sim), len(account.trail.records)
     await until(lambda: reads(account.sim) >= asked + 6)
     assert len(account.trail.records) <= written + 2, "the stop and the limit order, once each"

@@ -189,6 +189,18 @@ async def test_stops_attached_to_an_entry_that_was_canceled_unfilled(bybit: Acco
     bybit.same_as_the_ledger()
 
 
+async def test_stops_sent_with_an_entry_that_reduces_are_never_made(bybit: Account) -> None:
+    """The position that is left is not the one that they were for. They are open questions until absence proves it."""
+    await bybit.enter(20)
+    await bybit.client.create_order(MNT, "market", "sell", 10, None, {"stopLoss": {"triggerPrice": 1.4}})
+    assert len((await bybit.reconciled()).unsettled) == 1
+    bybit.later()
+    await bybit.reconciled_twice()
+    row = bybit.row(type="STOP_LOSS")
+    assert (row.order_id, row.status, row.found_by) == (None, "CANCELED", "absence")
+    bybit.same_as_the_ledger()
+
+
 async def test_a_moved_stop_stays_modified_after_the_exchange_was_asked(bybit: Account) -> None:
     await bybit.enter()
     await bybit.attach(stopLoss="1.1")

@@ -63,6 +63,17 @@ async def test_an_answer_that_cannot_be_read(account: Account) -> None:
     account.same_as_the_ledger()
 
 
+async def test_an_answer_to_a_stop_that_cannot_be_read(bybit: Account) -> None:
+    """The answer to a stop names no order, and ccxt makes an order without an id of one that cannot be read, too."""
+    await bybit.enter()
+    await bybit.enter()
+    bybit.sim.next("stop", MalformedAnswer(), 2)
+    for price in ("1.1", "0"):  # of which the second is refused
+        await bybit.client.create_order(MNT, "market", "sell", 10, None, {"trailingAmount": price, "reduceOnly": True})
+        kinds = [record.kind for record in bybit.trail.records]
+        assert kinds[-1] == "outcome_unknown", price
+
+
 async def test_the_only_order_that_fits_is_not_taken_while_another_may_not_be_listed_yet(bybit: Account) -> None:
     """Another bot of the account did the same a moment before; ours is indexed later."""
     other = bybit.sim.trade_by_hand(MNT, "buy", 10)

@@ -418,3 +418,16 @@ def test_what_the_exchange_said_that_it_took_has_its_order_first() -> None:
     result = match([taken, lost], [order(type="STOP_LOSS")])
     assert pairs(result) == {(1, 100, "unique_match")}
     assert result.open == [(lost, NOT_FOUND)]
+
+
+def test_of_what_was_answered_and_what_was_not_only_the_whole_list_tells() -> None:
+    """A trailing stop's price is not shown: its order may be another request's while that one's is not listed yet."""
+    stop = {"type": "TRAILING_STOP_MARKET", "side": None, "size": None}
+    lost, taken = request(1, **stop), request(2, status="NEW", created_at=at(1), updated_at=at(2), **stop)
+    shown = [order(type="TRAILING_STOP_MARKET", side="sell")]
+    (found,) = match([lost, taken], shown).found
+    assert found.listed_until == at(2)
+    (found,) = match([taken], shown).found
+    assert found.listed_until is None, "nothing else can be meant"
+    (found,) = match([lost], shown).found
+    assert found.listed_until == at(1)
