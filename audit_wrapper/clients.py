@@ -14,10 +14,10 @@ from decimal import Decimal
 from typing import Any
 
 from audit_wrapper import calls, scopes
+from audit_wrapper.callframe import Frame
 from audit_wrapper.errors import CannotWrap
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.numbers import decimal_of
-from audit_wrapper.frames import Frame
 from audit_wrapper.observe import Observed, observed, replaced_by
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Market, Seam

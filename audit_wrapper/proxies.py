@@ -14,9 +14,9 @@ import msgspec
 import wrapt
 
 from audit_wrapper import calls
+from audit_wrapper.callframe import Frame, opening_side
 from audit_wrapper.clients import is_client
 from audit_wrapper.exchanges.numbers import decimal_of
-from audit_wrapper.frames import Frame, opening_side
 from audit_wrapper.observe import observed
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Market, PositionLink, Seam

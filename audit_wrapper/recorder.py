@@ -21,13 +21,13 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from audit_wrapper import calls, codec, routing, scopes
+from audit_wrapper.callframe import Attempt, Frame, Subject, now
 from audit_wrapper.entries import is_entry
 from audit_wrapper.errors import EntryRefused
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.outcomes import failure_of
 from audit_wrapper.failures import Failures
 from audit_wrapper.forcing import Forcing
-from audit_wrapper.frames import Attempt, Frame, Subject, now
 from audit_wrapper.journal import Journal
 from audit_wrapper.outbox import Outbox
 from audit_wrapper.reading import asked

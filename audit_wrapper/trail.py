@@ -17,12 +17,12 @@ from typing import Any, Self, TypeVar, cast
 
 from audit_wrapper import calls, embedded
 from audit_wrapper.backfill import BackfillProgress, BackfillReport
+from audit_wrapper.callframe import Frame, opening_side
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.completeness import Completeness
 from audit_wrapper.database import Database
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
 from audit_wrapper.failures import Failures
-from audit_wrapper.frames import Frame, opening_side
 from audit_wrapper.inquiry import Inquiry
 from audit_wrapper.journal import Journal, What
 from audit_wrapper.observe import observed

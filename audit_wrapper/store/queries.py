@@ -25,7 +25,12 @@ def read(path: str) -> str:
 @cache
 def load(bot_schema: str, positions_table: str) -> Queries:
     """Every query by its name."""
-    parts = [part for file in _FILES for part in _NAME.split(named(read(file), bot_schema, positions_table))[1:]]
+    return by_name(named("\n".join(read(file) for file in _FILES), bot_schema, positions_table))
+
+
+def by_name(text: str) -> Queries:
+    """The queries of a text in which each begins with a line `-- name: ...`."""
+    parts = _NAME.split(text)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 

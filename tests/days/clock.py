@@ -9,7 +9,7 @@ from typing import Any
 
 from simulated_exchange import SimulatedExchange
 
-from audit_wrapper import frames, recorder
+from audit_wrapper import callframe, recorder
 from audit_wrapper.trail import AuditTrail
 
 
@@ -35,8 +35,8 @@ def one_clock(sim: SimulatedExchange, trail: AuditTrail, skew_ms: int, page_limi
 
     inquiry.inquirer.asker = asker_of
     before = recorder.now
-    recorder.now = frames.now = now
+    recorder.now = callframe.now = now
     try:
         yield
     finally:
-        recorder.now = frames.now = before
+        recorder.now = callframe.now = before

@@ -326,7 +326,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at = 1_000_000
-        monkeypatch.setattr("audit_wrapper.frames.time.perf_counter_ns", lambda: self.at)
+        monkeypatch.setattr("audit_wrapper.callframe.time.perf_counter_ns", lambda: self.at)
 
     def pass_us(self, microseconds: int) -> None:
         self.at += microseconds * 1_000
@@ -453,7 +453,7 @@ async def test_each_of_two_requests_of_one_call_ends_when_it_was_answered(
     trail: MemoryTrail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = iter(range(1_000))
-    monkeypatch.setattr("audit_wrapper.frames.now", lambda: datetime.fromtimestamp(next(ticks), UTC))
+    monkeypatch.setattr("audit_wrapper.callframe.now", lambda: datetime.fromtimestamp(next(ticks), UTC))
     client, _ = offline("binance")
 
     async def edit_order(self: Any, id: str, symbol: str, *order: Any) -> Any:

@@ -1,0 +1,32 @@
+"""The command line: `audit-wrapper COMMAND`. Each command is a file beside this one, with a function `register(app)`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+
+from audit_wrapper.command.codes import CODES, PROG
+
+# in the order in which --help shows them
+_COMMANDS: tuple[str, ...] = ()
+
+app = typer.Typer(
+    name=PROG,
+    help="See, ask, and trust the audit trail of a trading bot.",
+    epilog=CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Only so that one command alone is a command too."""
+
+
+for _name in _COMMANDS:
+    import_module(f"audit_wrapper.command.{_name}").register(app)

@@ -1,0 +1,71 @@
+"""A connection to the trail's tables that cannot change them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Self
+
+from audit_wrapper.database import Database
+from audit_wrapper.errors import SettingsError
+from audit_wrapper.settings import Settings
+from audit_wrapper.store.connection import Connection, Connections
+from audit_wrapper.store.queries import Queries, by_name, named
+
+_HERE = files("audit_wrapper.tables")
+
+
+class Reader:
+    """The tables of one trail. `async with Reader(settings) as reader`, then `async with reader.snapshot() as con`.
+
+    settings: `dsn`, or where the embedded PostgreSQL is (`journal`); `bot_schema`, `positions_table`.
+    Raises SettingsError (no database is named, and there is no embedded one), StoreUnavailable (it cannot be reached).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings)
+        self._connections: Connections | None = None
+
+    async def __aenter__(self) -> Self:
+        dsn = await asyncio.to_thread(self._dsn)
+        self._connections = Connections(dsn, self._settings.statement_timeout_s)
+        await self._connections.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connections is not None:
+            await self._connections.close()
+        await asyncio.to_thread(self._database.stop)
+
+    def _dsn(self) -> str:
+        embedded = self._database.embedded_folder
+        if embedded is not None and not Path(embedded).is_dir():
+            raise SettingsError(
+                f"no database is named (--dsn or AUDIT_WRAPPER_DSN), and there is no embedded one in {embedded}: name the "
+                "database, or the journal folder of the bot (--journal)"
+            )
+        return self._database.dsn()
+
+    @property
+    def address(self) -> str:
+        """Where it is, without the password."""
+        return self._database.address or str(self._database.embedded_folder)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self, doing: str = "read the tables") -> AsyncIterator[Connection]:
+        """A connection that sees everything as of one moment, and can only read."""
+        assert self._connections is not None, "used as `async with`"
+        async with (
+            self._connections.use(doing) as con,
+            con.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield con
+
+    def queries(self, file: str) -> Queries:
+        """The queries of a .sql file beside this one, by name, for the names of the bot's own schema and table."""
+        text = (_HERE / file).read_text(encoding="utf-8")
+        return by_name(named(text, self._settings.bot_schema, self._settings.positions_table or "positions"))
