@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from simulated_exchange import Order, SimulatedExchange
+from simulated_exchange import MalformedAnswer, Order, SimulatedExchange
 
 from audit_wrapper.records import Record, RecordKind
 from tests.days.truth import Sent, Truth, plain_params
@@ -22,6 +22,7 @@ _BINANCE_TYPES = {
     "STOP": "STOP_LIMIT",
     "TAKE_PROFIT_MARKET": "TAKE_PROFIT",
 }
+_BROKEN_OFF = MalformedAnswer().text  # a refusal whose words did not arrive whole
 _ATTACHED = {"StopLoss": "STOP_LOSS", "TakeProfit": "TAKE_PROFIT", "TrailingStop": "TRAILING_STOP_MARKET"}
 
 
@@ -366,7 +367,8 @@ class Checks:
                 fits = [
                     r
                     for r in told
-                    if r.side in (None, order.side) and (code in (r.reason or "") or r.found_by == "absence")
+                    if r.side in (None, order.side)
+                    and (code in (r.reason or "") or _BROKEN_OFF in (r.reason or "") or r.found_by == "absence")
                 ]
                 if not fits and not [r for r in self.ambiguous if r.side == order.side]:
                     self.say("refused, and no row says so:", self._words(order))
