@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer
+from called import started
 
 from audit_wrapper.command.app import app
 from audit_wrapper.command.ending import Unreachable, spoken
 from audit_wrapper.command.voice import Voice
 from audit_wrapper.errors import JournalInUse, JournalUnavailable, SchemaError, SettingsError, StoreUnavailable
 from audit_wrapper.settings import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def raising(problem: BaseException) -> Callable[[], int]:
@@ -87,16 +83,10 @@ def test_every_command_has_an_example_and_the_codes(capsys: pytest.CaptureFixtur
 
 def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
     """`audit-wrapper --help | head -c 1`, in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "audit_wrapper", "--help"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = started(tmp_path, "--help")
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    assert process.stderr.read() == b""
+    assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(30) == 0

@@ -5,27 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from called import Ended, called, ran
 
-from audit_wrapper.command import main
 from audit_wrapper.store.schema import migrations
 
-ROOT = Path(__file__).resolve().parents[2]
 LAST = len(migrations())
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 Call = Callable[..., Ended]
@@ -37,14 +29,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
         if name.startswith("AUDIT_WRAPPER_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> Ended:
-        code = main(words)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return Ended(code, out, err)
-
-    return run
+    return partial(called, capsys)
 
 
 def asked(dsn: str, query: str) -> Any:
@@ -154,10 +139,6 @@ def test_a_schema_of_a_newer_release(call: Call, audit_dsn: str) -> None:
 
 
 def test_a_process_of_its_own(fresh_dsn: str, tmp_path: Path) -> None:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_WRAPPER_")}
-    environ |= {"PYTHONPATH": str(ROOT), "AUDIT_WRAPPER_DSN": fresh_dsn}
-    ran = subprocess.run(
-        [sys.executable, "-m", "audit_wrapper", "init"], cwd=tmp_path, env=environ, capture_output=True, text=True
-    )
-    assert (ran.returncode, ran.stderr) == (0, "")
+    made = ran(tmp_path, "init", AUDIT_WRAPPER_DSN=fresh_dsn)
+    assert (made.code, made.err) == (0, "")
     assert asked(fresh_dsn, "SELECT max(version) FROM audit.migrations") == LAST
