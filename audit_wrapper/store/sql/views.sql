@@ -121,10 +121,10 @@ CREATE FUNCTION audit.position_figures(of_account text, of_exchange text, of_pos
            ), ''),
            w.orders, w.fills
     FROM (
-        SELECT v.*,
-               v.unsaid = 0 AND v.gappy = 0 AND v.doubtful = 0 AND v.untimed = 0 AS complete,
-               v.entry_gaps = 0 AND v.doubtful = 0 AND v.untimed = 0 AND NOT v.turned AS entry_known,
-               v.exit_gaps = 0 AND v.doubtful = 0 AND v.untimed = 0 AND NOT v.turned AS exit_known,
+        SELECT v.*, v.unsaid = 0 AND v.gappy = 0 AND v.doubtful = 0 AND v.untimed = 0 AS complete,
+               v.crossed AND v.entry_gaps = 0 AS turned,
+               v.entry_gaps = 0 AND v.doubtful = 0 AND v.untimed = 0 AND NOT v.crossed AS entry_known,
+               v.entry_gaps = 0 AND v.exit_gaps = 0 AND v.doubtful = 0 AND v.untimed = 0 AND NOT v.crossed AS exit_known,
                v.currency IS NOT NULL AND v.unit IS NOT NULL AND NOT v.inverse AND NOT v.option AND v.symbols = 1 AS counts,
                CASE WHEN v.unsaid = 0 THEN v.left_over <> 0 END AS is_open,
                CASE WHEN v.unsaid = 0 AND v.gappy = 0 AND v.untimed = 0 AND v.left_over = 0 THEN v.last_fill_at END AS closed_at
@@ -148,8 +148,9 @@ CREATE FUNCTION audit.position_figures(of_account text, of_exchange text, of_pos
                    coalesce(sum(u.filled * CASE u.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END) FILTER (WHERE u.nth = 1), 0)
                        AS left_over,
                    coalesce(bool_or(CASE u.opening_side WHEN 'buy' THEN u.net < 0 WHEN 'sell' THEN u.net > 0 END), false)
-                       AS turned,
-                   min(u.exchange_at) AS opened_at, max(u.exchange_at) AS last_fill_at,
+                       AS crossed,
+                   CASE WHEN max(u.opening_side) IS NOT NULL THEN min(u.exchange_at) END AS opened_at,
+                   max(u.exchange_at) AS last_fill_at,
                    max(u.last_order::text)::uuid AS last_order, max(u.last_trade) AS last_trade,
                    coalesce(sum(u.quantity) FILTER (WHERE u.fill_side = u.opening_side), 0) AS entry_quantity,
                    coalesce(sum(u.quantity) FILTER (WHERE u.fill_side = u.closing_side), 0) AS exit_quantity,
@@ -166,41 +167,49 @@ CREATE FUNCTION audit.position_figures(of_account text, of_exchange text, of_pos
                    jsonb_object_agg(u.paid_in, u.paid_in_all)
                        FILTER (WHERE u.paid_in IS NOT NULL AND u.paid_in IS DISTINCT FROM u.currency AND u.paid <> 0) AS fees_other
             FROM (
-                SELECT t.*, sum(t.paid) OVER (PARTITION BY t.paid_in) AS paid_in_all,
-                       CASE t.opening_side WHEN 'buy' THEN 'sell' WHEN 'sell' THEN 'buy' END AS closing_side
+                SELECT r.*, CASE r.opening_side WHEN 'buy' THEN 'sell' WHEN 'sell' THEN 'buy' END AS closing_side
                 FROM (
-                    SELECT s.*,
-                           s.filled IS NULL OR s.status = 'UNKNOWN' OR s.filled <> 0 AND s.side IS NULL AS is_unsaid,
-                           s.filled <> 0 AND s.shown IS DISTINCT FROM s.filled AS is_gappy,
-                           CASE WHEN s.fee_status = 'several_currencies' THEN s.fill_fee WHEN s.nth = 1 THEN s.fee END AS paid,
-                           CASE WHEN s.fee_status = 'several_currencies' THEN s.fill_fee_currency
-                                WHEN s.nth = 1 THEN s.fee_currency END AS paid_in,
-                           CASE WHEN s.filled = 0 THEN true
-                                WHEN s.fee_status = 'several_currencies'
-                                THEN s.fill_fee IS NOT NULL AND (s.fill_fee_currency IS NOT NULL OR s.fill_fee = 0)
-                                     AND s.shown = s.filled
-                                ELSE s.fee IS NOT NULL AND (s.fee_currency IS NOT NULL OR s.fee = 0) END AS is_fee_known,
-                           max(s.quote) OVER () AS currency,
-                           first_value(s.fill_side) OVER (in_order) AS opening_side,
-                           first_value(s.fill_of) OVER (in_turn) AS last_order,
-                           first_value(s.exchange_trade_id) OVER (in_turn) AS last_trade,
-                           sum(s.quantity * CASE s.fill_side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END) OVER (in_order) AS net
+                    SELECT t.*, sum(t.paid) OVER (PARTITION BY t.paid_in) AS paid_in_all,
+                           -- not where an order of the other side may have been executed before
+                           CASE WHEN NOT bool_or((t.is_unsaid OR t.is_gappy) AND t.side IS DISTINCT FROM t.first_side
+                                                 AND t.created_at < t.first_created_at) OVER ()
+                                THEN t.first_side END AS opening_side
                     FROM (
-                        SELECT o.*, f.order_key AS fill_of, f.exchange_trade_id, f.price AS fill_price, f.quantity,
-                               coalesce(f.side, o.side) AS fill_side, f.fee AS fill_fee, f.fee_currency AS fill_fee_currency,
-                               f.exchange_at, f.conflicts, sum(f.quantity) OVER (PARTITION BY o.order_key) AS shown,
-                               row_number() OVER (PARTITION BY o.order_key ORDER BY f.exchange_trade_id) AS nth
+                        SELECT s.*,
+                               s.filled IS NULL OR s.status = 'UNKNOWN' OR s.filled <> 0 AND s.side IS NULL AS is_unsaid,
+                               s.filled <> 0 AND s.shown IS DISTINCT FROM s.filled AS is_gappy,
+                               CASE WHEN s.fee_status = 'several_currencies' THEN s.fill_fee WHEN s.nth = 1 THEN s.fee END AS paid,
+                               CASE WHEN s.fee_status = 'several_currencies' THEN s.fill_fee_currency
+                                    WHEN s.nth = 1 THEN s.fee_currency END AS paid_in,
+                               CASE WHEN s.filled = 0 THEN true
+                                    WHEN s.fee_status = 'several_currencies'
+                                    THEN s.fill_fee IS NOT NULL AND (s.fill_fee_currency IS NOT NULL OR s.fill_fee = 0)
+                                         AND s.shown = s.filled
+                                    ELSE s.fee IS NOT NULL AND (s.fee_currency IS NOT NULL OR s.fee = 0) END AS is_fee_known,
+                               max(s.quote) OVER () AS currency,
+                               first_value(s.fill_side) OVER (in_order) AS first_side,
+                               first_value(s.created_at) OVER (in_order) AS first_created_at,
+                               first_value(s.fill_of) OVER (in_turn) AS last_order,
+                               first_value(s.exchange_trade_id) OVER (in_turn) AS last_trade,
+                               sum(s.quantity * CASE s.fill_side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END) OVER (in_order) AS net
                         FROM (
-                            SELECT * FROM audit.v_orders_meant m
-                            WHERE m.account = of_account AND m.exchange = of_exchange AND m.position_id = of_position
-                            OFFSET 0  -- the records are read once for each order, and not for each execution
-                        ) AS o
-                        LEFT JOIN audit.fills f ON f.order_key = o.order_key
-                    ) AS s
-                    WINDOW in_order AS (ORDER BY s.exchange_at NULLS LAST, s.created_at, s.order_key, s.exchange_trade_id),
-                           in_turn AS (ORDER BY s.exchange_at DESC NULLS LAST, s.created_at DESC, s.order_key DESC,
-                                                s.exchange_trade_id DESC)
-                ) AS t
+                            SELECT o.*, f.order_key AS fill_of, f.exchange_trade_id, f.price AS fill_price, f.quantity,
+                                   coalesce(f.side, o.side) AS fill_side, f.fee AS fill_fee, f.fee_currency AS fill_fee_currency,
+                                   f.exchange_at, f.conflicts,
+                                   sum(f.quantity) FILTER (WHERE f.price IS NOT NULL) OVER (PARTITION BY o.order_key) AS shown,
+                                   row_number() OVER (PARTITION BY o.order_key ORDER BY f.exchange_trade_id) AS nth
+                            FROM (
+                                SELECT * FROM audit.v_orders_meant m
+                                WHERE m.account = of_account AND m.exchange = of_exchange AND m.position_id = of_position
+                                OFFSET 0  -- the records are read once for each order, and not for each execution
+                            ) AS o
+                            LEFT JOIN audit.fills f ON f.order_key = o.order_key
+                        ) AS s
+                        WINDOW in_order AS (ORDER BY s.exchange_at NULLS LAST, s.created_at, s.order_key, s.exchange_trade_id),
+                               in_turn AS (ORDER BY s.exchange_at DESC NULLS LAST, s.created_at DESC, s.order_key DESC,
+                                                    s.exchange_trade_id DESC)
+                    ) AS t
+                ) AS r
             ) AS u
         ) AS v
     ) AS w
