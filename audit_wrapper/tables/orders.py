@@ -146,9 +146,13 @@ def _of_symbol(sql: Queries, table: Table, symbol: str | None, spellings: list[s
             [symbol, spellings],
         )
         return
-    yield (f"{letter}.symbol = {{}}", spellings[:1]) if len(spellings) == 1 else (
-        f"{letter}.symbol = ANY({{}})",
-        [spellings],
+    yield (
+        (f"{letter}.symbol = {{}}", spellings[:1])
+        if len(spellings) == 1
+        else (
+            f"{letter}.symbol = ANY({{}})",
+            [spellings],
+        )
     )
     if "/" in symbol:  # MNT/USDT and MNT/USDT:USDT are two markets, and the bot's table may spell both MNTUSDT
         if table == "orders":

@@ -32,8 +32,10 @@ WHERE true /* filters */
 ORDER BY p.opened_at, p.account, p.exchange, p.position_id;
 
 -- name: events_ascending
+-- By their key: it is the order of each journal, and needs no sort of everything before the first row.
 SELECT e.* FROM audit.events e
-WHERE true /* filters */;
+WHERE true /* filters */
+ORDER BY e.stream, e.seq;
 
 -- name: order_place
 SELECT created_at AS at, id FROM "monitoring"."orders" WHERE id = $1;
