@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -95,7 +95,7 @@ async def _tail(
             _print(voice, rows, as_json)
 
 
-def _print(voice: Voice, rows: Iterable[Mapping[str, Any]], as_json: bool) -> None:
+def _print(voice: Voice, rows: Iterable[Any], as_json: bool) -> None:
     from rich.text import Text
 
     for row in rows:
@@ -136,7 +136,7 @@ def _print(voice: Voice, rows: Iterable[Mapping[str, Any]], as_json: bool) -> No
         voice.show(painted(line))
 
 
-def _read(row: Mapping[str, Any]) -> tuple[datetime | None, str | None, str]:
+def _read(row: Any) -> tuple[datetime | None, str | None, str]:
     """When it happened, the market, and what happened, in words."""
     from audit_wrapper import codec
     from audit_wrapper.tables import telling

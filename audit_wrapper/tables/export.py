@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 
@@ -58,6 +58,7 @@ class Stream:
             f"SELECT {', '.join(parts)} FROM ({self._question.text}) x",  # noqa: S608 (names of columns)
             *self._question.arguments,
         )
+        assert found is not None  # an aggregate has a row
         needed: dict[str, Scale | None] = {}
         for place, name in enumerate(names):
             scale, whole, strange = found[3 * place], found[3 * place + 1], found[3 * place + 2]
