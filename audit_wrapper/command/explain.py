@@ -6,13 +6,13 @@ import json as json_module
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
-from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
 
 from audit_wrapper.command import looking, options
 from audit_wrapper.command.codes import FINE, WRONG
+from audit_wrapper.command.headline import header, span
 from audit_wrapper.command.running import run
 from audit_wrapper.command.table import painted, plain, terminal_width
 from audit_wrapper.command.voice import Voice
@@ -85,7 +85,7 @@ def explain(
     if json:
         voice.show(json_module.dumps(_data(story), indent=2, ensure_ascii=False))
     else:
-        for line in (*_header(story), None, *_timeline(story)):
+        for line in (*header(story), None, *_timeline(story)):
             voice.show("" if line is None else painted(line))
     for words in story.incomplete:
         voice.say(words)
@@ -103,130 +103,6 @@ async def _read(settings: Any, what: str, **place: str | None) -> tuple[list[Any
         return found, await story(con, sql, found[0]) if len(found) == 1 else None
 
 
-# -- the header
-
-
-def _header(story: Any) -> Iterator[Any]:
-    from rich.text import Text
-
-    row = story.result.row or {}
-    for words, style in (_of_position if story.meant.position_id is not None else _of_order)(story, row):
-        yield Text(words, style=style)
-
-
-def _of_position(story: Any, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    meant, first = story.meant, story.orders[0]
-    side = row.get("side") or {"buy": "long", "sell": "short"}.get(_opening_side(story), "side not known")
-    signal = next((one["signal_id"] for one in story.orders if one["signal_id"] is not None), None)
-    said = f"position {meant.position_id}: {plain(first['symbol'])} {side} on {plain(meant.exchange)}, account {plain(meant.account)}"
-    yield said + (f"; signal {signal}" if signal is not None else ""), "bold"
-    if story.result.row is None:
-        yield f"result, fees, slippage and time without a stop are not known: {story.result.why_not}", ""
-        return
-    ended = f"closed {plain(row['closed_at'])} UTC" if row["closed_at"] else "open"
-    lasted = (
-        f" after {_span(timedelta(seconds=float(row['seconds_open'])))}"
-        if row.get("seconds_open") is not None and row["closed_at"]
-        else ""
-    )
-    yield (
-        (
-            f"entry {_part(row['entry_quantity'], row['entry_price'])}; exit {_part(row['exit_quantity'], row['exit_price'])}; {ended}{lasted}"
-        ),
-        "",
-    )
-    unit = f" {row['currency']}" if row["currency"] else ""
-    why = f" ({row['why_not']})" if row.get("why_not") else ""
-    yield (
-        (
-            f"result {_money(row['net_result'], unit)} = {_money(row['gross_result'], unit)} by the prices - {_money(row['fees'], unit)} fees{why}"
-        ),
-        "bold",
-    )
-    yield (
-        f"slippage {_money(row['slippage'], unit)} against the intended prices (entry {_average(row['intended_entry_price'])}, exit {_average(row['intended_exit_price'])})",
-        "",
-    )
-    if row.get("fees_other"):
-        yield f"fees in other currencies: {plain(row['fees_other'])}", ""
-    yield _unprotected(story, row)
-
-
-def _unprotected(story: Any, row: dict[str, Any]) -> tuple[str, str]:
-    seconds = row.get("seconds_without_stop")
-    if seconds is None:
-        return "how long it stood without a stop is not known", ""
-    if not seconds:
-        return "it never stood without a stop", ""
-    times = sum(1 for one in story.stops or () if one["has_stop"] is False)
-    return (
-        f"without a stop for {_span(timedelta(seconds=float(seconds)))}" + (f", {times} times" if times > 1 else ""),
-        "bold red",
-    )
-
-
-def _of_order(story: Any, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    (order,) = story.orders
-    name = order["order_id"] or "without an id"
-    said = (
-        f"order {plain(name)}: {plain(order['symbol'])} {plain(order['side'])} {plain(order['type'])} on "
-        f"{plain(order['exchange'])}, account {plain(order['account'])}"
-    )
-    yield said, "bold"
-    average = f" at {order['average_price']:f}" if order["average_price"] is not None else ""
-    yield f"{order['status']}: {_known(order['filled'])} of {_known(order['size'])} filled{average}", "bold"
-    if order["reason"]:
-        yield f"because: {plain(order['reason'])}", ""
-    paid = (
-        f"{order['fee']:f} {order['fee_currency'] or ''}".rstrip()
-        if order["fee"] is not None
-        else f"{order['fee_status'] or 'not known'}"
-    )
-    slippage = row.get("slippage")
-    yield (
-        (
-            f"fee {paid}; slippage "
-            + (
-                f"{slippage:f} against the intended {_known(row.get('intended_price'))}"
-                if slippage is not None
-                else f"not known ({story.result.why_not or 'no intended price'})"
-            )
-        ),
-        "",
-    )
-    where = (
-        f"of position {order['position_id']} (explain {order['position_id']})"
-        if order["position_id"]
-        else "of no position that is known"
-    )
-    found = f"; what became of it is known by {order['found_by']}" if order["found_by"] else ""
-    yield f"key {order['order_key']}; {where}{found}", ""
-
-
-def _opening_side(story: Any) -> str | None:
-    return next((one["side"] for one in story.orders if one["purpose"] == "entry"), None)
-
-
-def _part(quantity: Decimal | None, price: Decimal | None) -> str:
-    if quantity is None:
-        return "not known"
-    return f"{quantity:f} at {_average(price)}" if quantity else "none"
-
-
-def _average(price: Decimal | None) -> str:
-    """A quotient, without the zeros that the division left behind."""
-    text = _known(price)
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _money(value: Decimal | None, unit: str) -> str:
-    return "not known" if value is None else f"{value:f}{unit}"
-
-
-def _known(value: Any) -> str:
-    return "not known" if value is None else plain(value)
-
-
 # -- the timeline
 
 
@@ -236,7 +112,7 @@ def _timeline(story: Any) -> Iterator[Any]:
     whats = [f"{step.role or ''} {step.what}".strip() for step in story.steps]
     width = max(map(len, [*whats, "what"]))
     afters = [
-        "" if step.since_us is None else f"+{_span(timedelta(microseconds=step.since_us))}" for step in story.steps
+        "" if step.since_us is None else f"+{span(timedelta(microseconds=step.since_us))}" for step in story.steps
     ]
     after = max(map(len, [*afters, "after"]))
     day = None
@@ -245,7 +121,7 @@ def _timeline(story: Any) -> Iterator[Any]:
             day = step.at.date()
             yield Text(f"{day} (UTC)", style="bold")
         left = f"{step.at:%H:%M:%S}.{step.at.microsecond // 1000:03d}  {since.rjust(after)}  "
-        took = f" ({_span(timedelta(microseconds=step.took_us))})" if step.took_us is not None else ""
+        took = f" ({span(timedelta(microseconds=step.took_us))})" if step.took_us is not None else ""
         words = _folded(plain(step.words) + took, len(left) + width + 2)
         yield Text.assemble(left, (what.ljust(width), _STYLES.get(step.what, "")), "  ", words)
 
@@ -258,19 +134,6 @@ def _folded(words: str, indent: int) -> str:
     import textwrap
 
     return f"\n{' ' * indent}".join(textwrap.wrap(words, room))
-
-
-def _span(time: timedelta) -> str:
-    """As people say it."""
-    seconds = time.total_seconds()
-    if seconds < 1:
-        return f"{seconds * 1000:.1f} ms"
-    if seconds < 120:
-        return f"{seconds:.2f} s"
-    minutes, hours = int(seconds) // 60, int(seconds) // 3600
-    if minutes < 120:
-        return f"{minutes} min {int(seconds) % 60} s"
-    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 # -- for programs

@@ -70,8 +70,8 @@ class _Line(NamedTuple):
 
 def steps(
     told: Sequence[Told],
-    orders: Sequence[Mapping[str, Any]],
-    fills: Iterable[Mapping[str, Any]],
+    orders: Sequence[Any],
+    fills: Iterable[Any],
     more: Iterable[Step] = (),
 ) -> tuple[Step, ...]:
     """The steps in the order of their time. `more`: steps that somebody else knows of."""
@@ -87,7 +87,7 @@ def steps(
 
 
 class _Teller:
-    def __init__(self, told: Sequence[Told], orders: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, told: Sequence[Told], orders: Sequence[Any]) -> None:
         self._orders = {row["order_key"]: row for row in orders}
         self._replaced = {row["replaced_by"]: row for row in orders if row["replaced_by"] is not None}
         self._left = {one.record.intent_id: _left(one.record) for one in told if one.record.intent_id is not None}
@@ -120,7 +120,7 @@ class _Teller:
             case _:
                 yield from self._answered(one)
 
-    def of_fills(self, fills: Iterable[Mapping[str, Any]]) -> Iterator[_Line]:
+    def of_fills(self, fills: Iterable[Any]) -> Iterator[_Line]:
         """Executions; before the first one of a stop, that it fired."""
         fired: set[UUID] = set()
         for place, fill in enumerate(fills):

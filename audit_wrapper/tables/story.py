@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from audit_wrapper.tables.values import utc
 _MOST = 5_000  # records of one story; a person reads fewer
 _MOST_OF_SCOPE = 200  # of those that name no order
 _VIEW_TIMEOUT = "5s"  # the figures are worth waiting for, but not without end
+_NOTHING = "nothing was executed, or no price was meant"
 _NO_VIEWS = "this database has no audit.v_* views yet: `audit-wrapper upgrade` makes them"
 _OUTCOMES = (
     RecordKind.INTENT,
@@ -91,7 +92,7 @@ async def story(con: Connection, sql: Queries, meant: Meant) -> Story:
 class _Gathered:
     """Records that belong to a story, each once."""
 
-    def __init__(self, meant: Meant, orders: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, meant: Meant, orders: Iterable[Any]) -> None:
         self._meant = meant
         self._orders = list(orders)
         self._symbols = {compact(row["symbol"]) for row in self._orders}
@@ -131,7 +132,7 @@ class _Gathered:
             self.incomplete.append(f"only the first {most:,} records are told here")
         return rows[:most]
 
-    def _take(self, row: Mapping[str, Any], *, in_time: bool = False) -> None:
+    def _take(self, row: Any, *, in_time: bool = False) -> None:
         place = (row["stream"], row["seq"])
         if place in self._records:
             return
@@ -168,7 +169,7 @@ async def _figures(con: Connection, sql: Queries, *questions: tuple[Any, ...]) -
         if isinstance(rows, str):
             found.append(Figures(why_not=rows))
         elif not rows:
-            found.append(Figures(why_not="nothing to compute it from"))
+            found.append(Figures(why_not=_NOTHING))
         else:
             found.append(Figures(row=rows[0], why_not=rows[0].get("why_not")))
     return found
