@@ -11,7 +11,18 @@ from typer.models import CommandInfo
 from audit_wrapper.command.codes import CODES, PROG
 
 # in the order in which --help shows them
-_COMMANDS: tuple[str, ...] = ("upgrade", "reconcile", "completeness", "backfill", "verify")
+_COMMANDS: tuple[str, ...] = (
+    "upgrade",
+    "orders",
+    "trades",
+    "explain",
+    "tail",
+    "export",
+    "reconcile",
+    "completeness",
+    "backfill",
+    "verify",
+)
 
 app = typer.Typer(
     name=PROG,

@@ -56,11 +56,11 @@ class Reader:
         return self._database.address or str(self._database.embedded_folder)
 
     @contextlib.asynccontextmanager
-    async def snapshot(self, doing: str = "read the tables") -> AsyncIterator[Connection]:
-        """A connection that sees everything as of one moment, and can only read."""
+    async def snapshot(self, doing: str = "read the tables", *, at_leisure: bool = False) -> AsyncIterator[Connection]:
+        """A connection that sees everything as of one moment, and can only read. `at_leisure`: however long it takes."""
         assert self._connections is not None, "used as `async with`"
         async with (
-            self._connections.use(doing) as con,
+            self._connections.use_at_leisure(doing) if at_leisure else self._connections.use(doing) as con,
             con.transaction(isolation="repeatable_read", readonly=True),
         ):
             yield con

@@ -85,3 +85,4 @@ CREATE UNIQUE INDEX IF NOT EXISTS audit_trades_order_key
     ON "monitoring"."trades" (order_key) WHERE order_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_trades_position ON "monitoring"."trades" (position_id);
 CREATE INDEX IF NOT EXISTS audit_trades_order_id ON "monitoring"."trades" (exchange, symbol, order_id);
+CREATE INDEX IF NOT EXISTS audit_trades_executed ON "monitoring"."trades" (executed_at);

@@ -1,0 +1,49 @@
+"""The newest records, and those that come in from now on."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from audit_wrapper.store.connection import Connection
+from audit_wrapper.store.queries import Queries
+
+# A transaction that began earlier may end later, so that lower numbers appear behind higher ones: so many are looked at again.
+_LOOKED_AT_AGAIN = 5_000
+_FIRST = 4  # numbers are left out where a batch was tried again, so more of them are read than records are wanted
+
+
+class Tail:
+    """Reads what is new, each record once, as far back as its number is not more than 5,000 behind the newest."""
+
+    def __init__(self, sql: Queries, *, exchange: str | None = None, account: str | None = None) -> None:
+        self._sql = sql
+        self._filters = (exchange, account)
+        self._seen: list[int] = []
+        self._behind = 0
+
+    async def begin(self, con: Connection, count: int) -> list[asyncpg.Record]:
+        """The newest `count` records, the oldest of them first; what comes later is for `new`."""
+        last: int = await con.fetchval(self._sql["last_number"]) or 0
+        reach = max(count * _FIRST, 1)
+        while True:
+            rows = await con.fetch(self._sql["events_behind"], last - reach, [], *self._filters)
+            if len(rows) >= count or reach >= last:
+                break
+            reach *= 8
+        self._behind = last
+        self._remember(rows)
+        if last - reach > last - _LOOKED_AT_AGAIN:  # all that is looked at again counts as seen
+            again = await con.fetch(self._sql["events_behind"], last - _LOOKED_AT_AGAIN, [], *self._filters)
+            self._remember(again)
+        return rows[-count:] if count else []
+
+    async def new(self, con: Connection) -> list[asyncpg.Record]:
+        """What came since, in the order of its numbers."""
+        rows = await con.fetch(self._sql["events_behind"], self._behind - _LOOKED_AT_AGAIN, self._seen, *self._filters)
+        self._remember(rows)
+        return rows
+
+    def _remember(self, rows: list[asyncpg.Record]) -> None:
+        numbers = {*self._seen, *(row["stored_no"] for row in rows)}
+        self._behind = max([self._behind, *numbers])
+        self._seen = sorted(number for number in numbers if number > self._behind - _LOOKED_AT_AGAIN)

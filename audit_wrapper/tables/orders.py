@@ -1,0 +1,181 @@
+"""Orders, trades and what else has rows: which of them are wanted, and the newest first, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+import asyncpg
+import msgspec
+
+from audit_wrapper.errors import NothingFound
+from audit_wrapper.reading import compact
+from audit_wrapper.store.connection import Connection
+from audit_wrapper.store.queries import Queries
+
+Table = Literal["orders", "trades", "fills", "positions", "events"]
+TABLES: tuple[Table, ...] = ("orders", "trades", "fills", "positions", "events")
+FILTERS = "/* filters */"
+_NONE_SHOWN = 20  # so many names are told where one is asked for that is not there
+
+# of each table: the letter it has in orders.sql, the column of its time, whether that is without a zone
+_TIME = {
+    "orders": ("o", "created_at", True),
+    "trades": ("t", "executed_at", True),
+    "fills": ("f", "exchange_at", False),
+    "positions": ("p", "opened_at", False),
+    "events": ("e", "called_at", False),
+}
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows. What is None or empty does not matter.
+
+    symbol: the bot's spelling (MNTUSDT) or ccxt's (MNT/USDT:USDT); the latter means that market alone.
+    status: one of these. since, until: with a time zone; `until` itself is not in it.
+    """
+
+    position: str | None = None
+    symbol: str | None = None
+    exchange: str | None = None
+    account: str | None = None
+    status: tuple[str, ...] = ()
+    purpose: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Page(NamedTuple):
+    """Rows, the newest first. `more`: there are older ones; ask with `before` as the `id` of the last of these."""
+
+    rows: list[asyncpg.Record]
+    more: bool
+
+
+class Question(NamedTuple):
+    """A query and its arguments."""
+
+    text: str
+    arguments: list[Any]
+
+
+async def newest(
+    con: Connection,
+    sql: Queries,
+    table: Literal["orders", "trades"],
+    wanted: Wanted,
+    *,
+    limit: int,
+    before: int | None = None,
+) -> Page:
+    """At most `limit` rows, the newest first; `before`: older than the row with this `id`.
+
+    Raises NothingFound, for a symbol or an exchange that is in no row, or a row `before` that is not there.
+    """
+    question = await asked(con, sql, table, wanted, newest_first=True)
+    text, arguments = question
+    if before is not None:
+        place = await con.fetchrow(sql[f"{table.removesuffix('s')}_place"], before)
+        if place is None:
+            raise NothingFound(f"there is no row {before} in {table}")
+        letter, column, _ = _TIME[table]
+        arguments += [place["at"], place["id"]]
+        condition = f" AND ({letter}.{column}, {letter}.id) < (${len(arguments) - 1}, ${len(arguments)})"
+        text = text.replace(FILTERS, f"{condition} {FILTERS}")
+    arguments.append(limit + 1)
+    rows = await con.fetch(f"{text.rstrip().rstrip(';')} LIMIT ${len(arguments)}", *arguments)
+    return Page(rows[:limit], len(rows) > limit)
+
+
+async def asked(con: Connection, sql: Queries, table: Table, wanted: Wanted, *, newest_first: bool = False) -> Question:
+    """The query for what is wanted of a table. Raises NothingFound, for a symbol or an exchange that is in no row."""
+    exchanges = [row["exchange"] for row in await con.fetch(sql["exchanges_of_orders"])] if wanted.exchange else []
+    if wanted.exchange and wanted.exchange not in exchanges:
+        raise NothingFound(_none("exchange", wanted.exchange, exchanges))
+    spellings = await _spellings(con, sql, wanted.symbol) if wanted.symbol else []
+    arguments: list[Any] = []
+    conditions = "".join(
+        f" AND {condition.format(*_numbers(arguments, values))}"
+        for condition, values in _conditions(sql, table, wanted, spellings)
+    )
+    text = sql[table if newest_first else f"{table}_ascending"]
+    return Question(text.rstrip().rstrip(";").replace(FILTERS, f"{conditions} {FILTERS}"), arguments)
+
+
+def _numbers(arguments: list[Any], values: Sequence[Any]) -> list[str]:
+    """Add the values to the arguments; their places, as $1, $2, ..."""
+    arguments += values
+    return [f"${len(arguments) - len(values) + place + 1}" for place in range(len(values))]
+
+
+def _conditions(sql: Queries, table: Table, wanted: Wanted, spellings: list[str]) -> Iterator[tuple[str, list[Any]]]:
+    letter, time, without_zone = _TIME[table]
+    if wanted.position is not None:
+        if table == "fills":
+            yield f"f.order_key IN ({sql['keys_of_position']})", [wanted.position]
+        elif table == "events":
+            yield "e.body -> 'position' ->> 'position_id' = {}", [wanted.position]
+        else:
+            yield f"{letter}.position_id = {{}}", [wanted.position]
+    if wanted.exchange is not None:
+        yield f"{letter}.exchange = {{}}", [wanted.exchange]
+    if wanted.account is not None:
+        yield f"{letter}.account = {{}}", [wanted.account]
+    yield from _of_symbol(sql, table, wanted.symbol, spellings)
+    if wanted.status:
+        column = "kind" if table == "events" else "status"
+        yield f"{letter}.{column} = ANY({{}})", [list(wanted.status)]
+    if wanted.purpose is not None:
+        if table == "events":
+            yield "e.body ->> 'purpose' = {}", [wanted.purpose]
+        else:
+            yield f"{letter}.purpose = {{}}", [wanted.purpose]
+    for moment, sign in ((wanted.since, ">="), (wanted.until, "<")):
+        if moment is not None:
+            yield f"{letter}.{time} {sign} {{}}", [_naive(moment) if without_zone else moment.astimezone(UTC)]
+
+
+def _of_symbol(sql: Queries, table: Table, symbol: str | None, spellings: list[str]) -> Iterator[tuple[str, list[Any]]]:
+    if symbol is None:
+        return
+    letter = _TIME[table][0]
+    if table == "events":
+        yield (
+            "(e.body -> 'market' ->> 'symbol' = {0} OR e.body -> 'market' ->> 'exchange_symbol' = ANY({1}))",
+            [symbol, spellings],
+        )
+        return
+    yield (
+        (f"{letter}.symbol = {{}}", spellings[:1])
+        if len(spellings) == 1
+        else (
+            f"{letter}.symbol = ANY({{}})",
+            [spellings],
+        )
+    )
+    if "/" in symbol:  # MNT/USDT and MNT/USDT:USDT are two markets, and the bot's table may spell both MNTUSDT
+        if table == "orders":
+            yield "(o.unified_symbol = {0} OR o.unified_symbol IS NULL)", [symbol]
+        elif table != "positions":
+            yield f"NOT EXISTS ({sql['of_another_market'].format(key=f'{letter}.order_key', symbol='{0}')})", [symbol]
+
+
+async def _spellings(con: Connection, sql: Queries, symbol: str) -> list[str]:
+    """As the rows spell it."""
+    there = [row["symbol"] for row in await con.fetch(sql["symbols_of_orders"])]
+    wanted = (compact(symbol) or symbol).upper()
+    found = [one for one in there if (compact(one) or one).upper() == wanted]
+    if not found:
+        raise NothingFound(_none("symbol", symbol, there))
+    return found
+
+
+def _none(what: str, name: str, there: list[str]) -> str:
+    names = ", ".join(there[:_NONE_SHOWN]) + (f" and {len(there) - _NONE_SHOWN} more" * (len(there) > _NONE_SHOWN))
+    return f"there is no order of {what} {name!r}; there are: {names}" if there else "there is no order yet"
+
+
+def _naive(moment: datetime) -> datetime:
+    """As the bot's tables have it: UTC, without a zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
