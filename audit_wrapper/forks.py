@@ -165,6 +165,12 @@ class Adoption:
         """Whether it was started and has not ended."""
         return self._runs
 
+    @property
+    def delivered_seq(self) -> int:
+        """Of the journal that it delivers now; 0: of none."""
+        delivery = self._delivery
+        return delivery.delivered_seq if delivery is not None else 0
+
     def start(self) -> None:
         """Begin, if there is anything."""
         left = side_folders(self._beside)

@@ -52,6 +52,7 @@ class Handed:
         self.state = "waiting for the sidecar"
         self.problem: AuditWrapperError | None = None
         self.damage: tuple[str, ...] = ()
+        self.looked_at: float | None = None  # when the thread last went round, by time.monotonic
 
     def start(self) -> None:
         """Begin."""
@@ -104,7 +105,7 @@ class Handed:
         tend_at = beat_at = 0.0
         try:
             while not self._stopping:
-                now = time.monotonic()
+                now = self.looked_at = time.monotonic()
                 tends = now >= tend_at
                 if tends:
                     tend_at = now + _TEND_EVERY_S
@@ -171,7 +172,7 @@ class Handed:
             self._is_away = True
             self._failures.note("sidecar away", str(problem))
         self.problem = problem
-        self.state = f"sidecar: {state}" if state else str(problem)
+        self.state = state or str(problem)
 
     def _release(self, *, all_of_them: bool = False) -> None:
         with self._lock:

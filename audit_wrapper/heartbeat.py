@@ -17,6 +17,7 @@ import msgspec
 
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import layout
+from audit_wrapper.journal.lock import holder
 from audit_wrapper.status import Status
 
 
@@ -42,7 +43,9 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
 class Heartbeat:
     """Writes it. One that cannot be written is noted once and harms nobody."""
 
-    def __init__(self, folder: Path, status: Callable[[], Status], failures: Failures, *, account: str, delivery: str) -> None:
+    def __init__(
+        self, folder: Path, status: Callable[[], Status], failures: Failures, *, account: str, delivery: str
+    ) -> None:
         self._folder = folder
         self._status = status
         self._failures = failures
@@ -50,9 +53,13 @@ class Heartbeat:
         self._opened_at = datetime.now(UTC)
         self._version = installed_version()
         self._failed = False
+        # a process that only delivers (`audit-wrapper deliver`) leaves the bot's last word as it is
+        self._is_bot = holder(folder, layout.SIDECAR_LOCK) != os.getpid()
 
     def beat(self, *, closed: bool = False) -> None:
         """Write it now. Never raises."""
+        if not self._is_bot:
+            return
         try:
             beat = Beat(
                 status=self._status(),
@@ -68,7 +75,9 @@ class Heartbeat:
             )
             layout.put(self._folder / layout.HEARTBEAT, msgspec.json.encode(beat), lasting=False)
         except Exception as problem:
-            if not self._failed:  # it comes every two seconds, and its trouble is the disk's, of which the journal tells
+            if (
+                not self._failed
+            ):  # it comes every two seconds, and its trouble is the disk's, of which the journal tells
                 self._failed = True
                 self._failures.note("writing status.json", problem)
 

@@ -80,9 +80,9 @@ class Pipeline:
             self._failures.note("delivering what a forked process left", problem)
 
     @property
-    def is_adopting(self) -> bool:
-        """Whether what forked children left is being delivered."""
-        return self._adoption is not None and self._adoption.runs
+    def adoption(self) -> Adoption | None:
+        """The delivery of what forked children left; None: it was not begun."""
+        return self._adoption
 
     def status(self) -> Status:
         """As `AuditTrail.status`."""

@@ -15,13 +15,13 @@ from uuid import UUID
 
 from audit_wrapper.database import Database
 from audit_wrapper.delivery import Delivery
-from audit_wrapper.errors import JournalError, JournalUnavailable
+from audit_wrapper.errors import JournalError, JournalInUse, JournalUnavailable
 from audit_wrapper.failures import Failures
 from audit_wrapper.forks import Adoption, side_folders
 from audit_wrapper.heartbeat import last_beat
 from audit_wrapper.journal import Journal, What, layout
 from audit_wrapper.journal.followed import FollowedJournal
-from audit_wrapper.journal.lock import FolderLock
+from audit_wrapper.journal.lock import FolderLock, holder
 from audit_wrapper.mark import Mark, write_mark
 from audit_wrapper.pipeline import open_journal
 from audit_wrapper.settings import Settings
@@ -36,7 +36,8 @@ _ADOPT_EVERY_S = 10.0
 class Sidecar:
     """Delivers the journal in `settings.journal`, from `start` to `stop`. `step` is to be called about ten times a second.
 
-    Raises JournalInUse when another process delivers this journal, JournalUnavailable where the folder cannot be used.
+    `step` raises JournalInUse when another process delivers this journal, the bot itself among them, and JournalUnavailable
+    where the folder cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,15 +54,7 @@ class Sidecar:
         self._look_at = 0.0
         self._opened_at: datetime | None = None  # when the bot opened the journal that is delivered
         self._adoption = Adoption(self._folder, self._open_beside, self._delivery_of, self.failures)
-        try:
-            self._lock = FolderLock(self._folder, layout.SIDECAR_LOCK)
-        except OSError as problem:
-            if isinstance(problem, JournalError):
-                raise
-            raise JournalUnavailable(
-                f"the journal folder {self._folder} cannot be used ({problem}): a sidecar writes a small file there, so "
-                "run it as the bot's user"
-            ) from problem
+        self._lock: FolderLock | None = None
 
     @property
     def lag(self) -> int | None:
@@ -80,6 +73,8 @@ class Sidecar:
 
     def step(self) -> None:
         """Begin when the journal is there, tell the bot how far delivery is, and deliver what forked processes left."""
+        if self._lock is None and not self._locked():
+            return
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK_EVERY_S
@@ -103,10 +98,29 @@ class Sidecar:
                 self._journal.close()
         finally:
             self._database.stop()
-            self._lock.release()
+            if self._lock is not None:
+                self._lock.release()
         return done
 
     # -- inside
+
+    def _locked(self) -> bool:
+        if not self._folder.is_dir():
+            return False
+        beat, pid = last_beat(self._folder), holder(self._folder)
+        if pid is not None and beat is not None and beat.delivery == "own":
+            raise JournalInUse(
+                f"process {pid or beat.pid} writes the journal in {self._folder} and delivers it itself: open its trail with "
+                'delivery="sidecar" (AUDIT_WRAPPER_DELIVERY=sidecar) to leave that to a sidecar'
+            )
+        try:
+            self._lock = FolderLock(self._folder, layout.SIDECAR_LOCK)
+        except OSError as problem:
+            raise JournalUnavailable(
+                f"the journal folder {self._folder} cannot be used ({problem}): a sidecar writes a small file there, so "
+                "run it as the bot's user"
+            ) from problem
+        return True
 
     def _begun(self) -> bool:
         try:
@@ -125,6 +139,11 @@ class Sidecar:
             before, self._opened_at = self._opened_at, opened_at
             if before is not None:
                 self._end(0)
+        if beat is not None and beat.delivery == "own" and not beat.closed and holder(self._folder) is not None:
+            self.failures.note(
+                "the bot delivers too",
+                f'process {beat.pid} delivers its journal itself: open its trail with delivery="sidecar", or end this sidecar',
+            )
 
     def _end(self, timeout_s: float) -> None:
         if self.delivery is not None and self._journal is not None:

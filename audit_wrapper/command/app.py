@@ -11,7 +11,7 @@ from typer.models import CommandInfo
 from audit_wrapper.command.codes import CODES, PROG
 
 # in the order in which --help shows them
-_COMMANDS: tuple[str, ...] = ("reconcile", "completeness", "backfill")
+_COMMANDS: tuple[str, ...] = ("status", "doctor", "deliver", "reconcile", "completeness", "backfill")
 
 app = typer.Typer(
     name=PROG,

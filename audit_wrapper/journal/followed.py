@@ -173,4 +173,3 @@ class FollowedJournal:
             return work()
         except FileNotFoundError as problem:  # retention was faster, or somebody took the folder away
             raise JournalUnavailable(f"the journal in {self.folder} cannot be read now ({problem})") from problem
-
