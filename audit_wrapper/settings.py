@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: names the account at the exchange; part of every order's identity.
     bot_schema: the schema of the bot's tables (positions, orders, trades).
     positions_table: the bot's positions table, read to link orders; None: never look.
+    delivery: "own": this process delivers, on a thread. "sidecar": it does no work of the database's; `audit-wrapper deliver
+        --follow`, a process beside it, reads the journal and delivers. Needs a dsn.
     delivery_batch: records in one transaction. delivery_pause_s: how long new records are gathered before one.
     statement_timeout_s: how long one batch may take in the database before it is tried again.
     close_timeout_s: how long `close()` goes on delivering before it says what is left.
@@ -54,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: _Name = "default"
     bot_schema: _Identifier = "monitoring"
     positions_table: _Identifier | None = "positions"
+    delivery: Literal["own", "sidecar"] = "own"
     delivery_batch: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
     delivery_pause_s: _Seconds = 0.05
     statement_timeout_s: _Seconds = 60.0

@@ -12,7 +12,10 @@ from audit_wrapper.command.codes import CODES, PROG
 
 # in the order in which --help shows them
 _COMMANDS: tuple[str, ...] = (
+    "status",
+    "doctor",
     "upgrade",
+    "deliver",
     "orders",
     "trades",
     "explain",
