@@ -54,9 +54,13 @@ class Delivery:
         settings: Settings,
         failures: Failures,
         tend: Callable[[], None] | None = None,
+        told: Callable[[Sequence[Record], float], None] | None = None,
     ) -> None:
-        """tend: housekeeping to be done about twice a second; the journal's own if not given."""
+        """tend: housekeeping to be done about twice a second; the journal's own if not given. told: of each batch that the
+        store took, and how many seconds that took; must not raise."""
         self._tend_now = tend or journal.tend
+        self._told = told
+        self.looked_at: float | None = None  # when the thread last went round, by time.monotonic
         self._journal = journal
         self._make_store = make_store
         self._settings = settings
@@ -289,7 +293,7 @@ class Delivery:
             self._count_at = now + _COUNT_EVERY_S if self.quarantined else math.inf
 
     def _tend(self) -> None:
-        now = time.monotonic()
+        now = self.looked_at = time.monotonic()
         if now >= self._tend_at:
             self._tend_at = now + _TEND_EVERY_S
             try:
@@ -317,6 +321,7 @@ class Delivery:
     async def _deliver_read(self, store: Store, entries: Sequence[Entry], records: Sequence[Record]) -> None:
         if not entries:
             return
+        began = time.monotonic()
         try:
             await store.deliver(self._journal.stream, entries, records)
         except StreamConflict:
@@ -333,6 +338,8 @@ class Delivery:
             await self._deliver_read(store, entries[half:], records[half:])
             return
         self._advance(entries[-1].seq)
+        if self._told is not None:
+            self._told(records, time.monotonic() - began)
 
     async def _set_aside(self, store: Store, entry: Entry, reason: str) -> None:
         await store.quarantine(self._journal.stream, entry, reason)

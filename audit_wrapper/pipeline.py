@@ -17,6 +17,7 @@ from audit_wrapper.delivery import Delivery
 from audit_wrapper.failures import Failures
 from audit_wrapper.forks import Adoption, SideJournal
 from audit_wrapper.journal import FileJournal, Journal, What
+from audit_wrapper.metrics import TrailMetrics
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.settings import Settings
 from audit_wrapper.status import FlushReport
@@ -32,23 +33,39 @@ class Pipeline:
     """The journal of one trail in one process, its delivery, and the delivery of what forked children left."""
 
     def __init__(
-        self, settings: Settings, journal: Journal, database: Database, recorder: Recorder, failures: Failures
+        self,
+        settings: Settings,
+        journal: Journal,
+        database: Database,
+        recorder: Recorder,
+        failures: Failures,
+        metrics: TrailMetrics | None = None,
     ) -> None:
         self.journal = journal
         self.database = database
         self._settings = settings
         self._recorder = recorder
         self._failures = failures
+        self._metrics = metrics
         self.delivery = self._delivery_of(journal, self._tend)
         self._adoption: Adoption | None = None
         self._damage_told = 0
 
     @classmethod
-    def in_child(cls, settings: Settings, recorder: Recorder, failures: Failures, begun: Callable[[], None]) -> Self:
+    def in_child(
+        cls,
+        settings: Settings,
+        recorder: Recorder,
+        failures: Failures,
+        begun: Callable[[], None],
+        metrics: TrailMetrics | None = None,
+    ) -> Self:
         """For a forked child: it begins with the first record, and then `begun` is called."""
         journal = SideJournal(settings.journal, "fork", lambda folder: open_journal(settings, folder), begun)
         recorder.begin_anew(journal)
-        return cls(settings, journal, Database(settings), recorder, failures)
+        if metrics is not None:
+            metrics.in_child()
+        return cls(settings, journal, Database(settings), recorder, failures, metrics)
 
     def start(self) -> None:
         """Deliver, and deliver what forked children left that are gone."""
@@ -117,6 +134,8 @@ class Pipeline:
 
     def _tend(self) -> None:
         """On the delivery's thread, about twice a second."""
+        if self._metrics is not None:
+            self._metrics.tend(self.journal)
         self._recorder.retry()
         found = self.journal.damage
         for finding in found[self._damage_told :]:
@@ -129,7 +148,8 @@ class Pipeline:
         self.journal.tend()
 
     def _delivery_of(self, journal: Journal, tend: Callable[[], None] | None = None) -> Delivery:
-        return Delivery(journal, self.database.store, self._settings, self._failures, tend)
+        told = self._metrics.delivered if self._metrics is not None else None
+        return Delivery(journal, self.database.store, self._settings, self._failures, tend, told)
 
     def _open_beside(self, folder: Path) -> Journal:
         return open_journal(self._settings, folder)

@@ -15,7 +15,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from audit_wrapper import calls, embedded
+from audit_wrapper import calls, embedded, metrics
 from audit_wrapper.backfill import BackfillProgress, BackfillReport
 from audit_wrapper.callframe import Frame, opening_side
 from audit_wrapper.clients import ClientSubject
@@ -56,6 +56,7 @@ class AuditTrail:
     def __init__(self, settings: Settings, journal: Journal, database: Database) -> None:
         self._settings = settings
         self._failures = Failures()
+        self._metrics = metrics.of_trail(settings, self._failures)
         self._recorder = Recorder(
             journal,
             account=settings.account,
@@ -63,9 +64,10 @@ class AuditTrail:
             refuse_entries=settings.entries_without_journal == "refuse",
             power=settings.durability == "power",
             stamping=settings.stamp_client_order_id,
+            append_times=self._metrics.append_times if self._metrics is not None else None,
         )
         self._wrapping = Wrapping(self._recorder, self._failures)
-        self._pipeline = Pipeline(settings, journal, database, self._recorder, self._failures)
+        self._pipeline = Pipeline(settings, journal, database, self._recorder, self._failures, self._metrics)
         self._closed: FlushReport | None = None
         self._closing = threading.RLock()
         self._is_closing = False
@@ -107,6 +109,8 @@ class AuditTrail:
             opened.close()
             raise
         _open_trails.add(trail)
+        if trail._metrics is not None:
+            trail._metrics.start(trail._seen)
         return trail
 
     # -- observing
@@ -334,6 +338,8 @@ class AuditTrail:
             self._wrapping.undo_all()
         self._closed = self._pipeline.close()
         _open_trails.discard(self)
+        if self._metrics is not None:
+            self._metrics.stop()
         return self._closed
 
     def _start_asking(self) -> None:
@@ -371,7 +377,9 @@ class AuditTrail:
         self._pipeline.disown()
         self._inquiry.inquirer.closed = True
         self._failures.reset()
-        self._pipeline = Pipeline.in_child(self._settings, self._recorder, self._failures, self._begin_in_child)
+        self._pipeline = Pipeline.in_child(
+            self._settings, self._recorder, self._failures, self._begin_in_child, self._metrics
+        )
         self._closing = threading.RLock()
         self._start_asking()
 
@@ -383,6 +391,16 @@ class AuditTrail:
                 processes.Finalize(None, _close_all, exitpriority=0)
         except Exception as problem:  # inside a trade; the next run delivers
             self._failures.note("delivering in a forked process", problem)
+
+    def _seen(self) -> metrics.Seen:
+        delivery = self._pipeline.delivery
+        return metrics.Seen(
+            status=self.status(),
+            connected=delivery.state == "connected",
+            heartbeat_age_s=None if delivery.looked_at is None else time.monotonic() - delivery.looked_at,
+            requests=self._inquiry.inquirer.requests,
+            unknown=self._inquiry.unknown,
+        )
 
     def _check_open(self) -> None:
         if self._closed is not None:
