@@ -107,22 +107,24 @@ class TrailMetrics:
             made, own = self._instruments, self.attributes
             made.delivery.record(seconds, own)
             made.batch.record(len(records), own)
-            exchanges = {record.exchange for record in records}
-            for (kind, exchange), count in Counter((record.kind, record.exchange) for record in records).items():
+            for (kind, exchange), count in Counter((one.kind, one.exchange) for one in records).items():
                 made.delivered.add(count, {**own, **_named(exchange), "kind": str(kind)})
-            for (
-                exchange
-            ) in exchanges:  # also where there is none: a series that begins with 1 does not look like a rise
-                where = {**own, **_named(exchange)}
-                made.unknown.add(_count(records, exchange, RecordKind.OUTCOME_UNKNOWN), where)
-                made.unattributed.add(_count(records, exchange, RecordKind.UNATTRIBUTED), where)
+            unknown = Counter(one.exchange for one in records if one.kind is RecordKind.OUTCOME_UNKNOWN)
+            unattributed = Counter(
+                one.exchange for one in records if one.kind is RecordKind.UNATTRIBUTED and one.intent_id is None
+            )
+            # also where there is none: a series that begins with 1 does not look like a rise
+            for exchange in {one.exchange for one in records}:
+                made.unknown.add(unknown[exchange], {**own, **_named(exchange)})
+                made.unattributed.add(unattributed[exchange], {**own, **_named(exchange)})
         except Exception as problem:  # the user's provider; delivery goes on
             self._failures.note("metrics", problem)
 
     def _take_appends(self) -> None:
         try:
             while self.append_times:
-                self._instruments.append.record(self.append_times.popleft() / 1e9, self.attributes)
+                took = self.append_times.popleft()
+                self._instruments.append.record(took / 1e9, self.attributes)
         except IndexError:  # somebody else took the last
             return
         except Exception as problem:  # as in delivered
@@ -178,7 +180,7 @@ class Instruments:
             "audit_wrapper.orders.unknown", "{order}", "Requests that left and got no answer that can be trusted"
         )
         self.unattributed = meter.create_counter(
-            "audit_wrapper.unattributed", "{record}", "Requests that change something and that no known call explains"
+            "audit_wrapper.unattributed", "{request}", "Requests that change something and that no known call explains"
         )
         for name, unit, description, read in _COUNTERS:
             meter.create_observable_counter(name, [self._callback(read)], unit, description)
@@ -219,10 +221,6 @@ _instruments: Instruments | None = None
 
 def _named(exchange: str | None) -> _Attributes:
     return {} if exchange is None else {"exchange": exchange}
-
-
-def _count(records: Sequence[Record], exchange: str | None, kind: RecordKind) -> int:
-    return sum(record.kind is kind and record.exchange == exchange for record in records)
 
 
 # -- what is read when somebody collects
