@@ -29,7 +29,7 @@ from audit_wrapper.errors import (
     StoreUnavailable,
     StreamConflict,
 )
-from audit_wrapper.failures import Failures
+from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.journal import Entry, Journal
 from audit_wrapper.records import Record
 from audit_wrapper.settings import Settings
@@ -221,6 +221,12 @@ class Delivery:
             await _closed(store)
             raise
         self._journal.delivered(self.delivered_seq)
+        if self.problem is not None:  # of its failures only the first was said
+            logger.info(
+                "audit trail: the database takes records again, %d wait for it",
+                count := self._journal.durable_seq - self.delivered_seq,
+                extra={"event": "delivering_again", "count": count, "account": self._settings.account},
+            )
         self.state, self.problem = "connected", None
         return store
 
@@ -396,4 +402,4 @@ async def _closed(store: Store) -> None:
     try:
         await asyncio.wait_for(store.close(), 5)
     except Exception as problem:  # closing a broken connection may fail; there is nothing left to lose on it
-        logger.debug("audit trail: closing the store: %s", problem)
+        logger.debug("audit trail: closing the store: %s", words_of(problem), extra={"event": "store_not_closed"})

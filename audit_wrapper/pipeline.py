@@ -47,6 +47,7 @@ class Pipeline:
         self._recorder = recorder
         self._failures = failures
         self._metrics = metrics
+        self._about = {"account": settings.account, "journal": str(settings.journal)}  # for the log
         self.delivery = self._delivery_of(journal, self._tend)
         self._adoption: Adoption | None = None
         self._damage_told = 0
@@ -118,6 +119,7 @@ class Pipeline:
                 left.unwritten,
                 self._settings.journal,
                 self._failures.last,
+                extra={"event": "records_lost", "count": left.unwritten, **self._about},
             )
         if left.undelivered:
             logger.warning(
@@ -125,6 +127,7 @@ class Pipeline:
                 left.undelivered,
                 left.problem,
                 self._settings.journal,
+                extra={"event": "records_left", "count": left.undelivered, **self._about},
             )
         if left and isinstance(self.journal, SideJournal):
             self.journal.discard()

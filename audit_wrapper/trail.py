@@ -22,7 +22,7 @@ from audit_wrapper.clients import ClientSubject
 from audit_wrapper.completeness import Completeness
 from audit_wrapper.database import Database
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
-from audit_wrapper.failures import Failures
+from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.inquiry import Inquiry
 from audit_wrapper.journal import Journal, What
 from audit_wrapper.observe import observed
@@ -55,7 +55,7 @@ class AuditTrail:
 
     def __init__(self, settings: Settings, journal: Journal, database: Database) -> None:
         self._settings = settings
-        self._failures = Failures()
+        self._failures = Failures({"account": settings.account, "journal": str(settings.journal)})
         self._metrics = metrics.of_trail(settings, self._failures)
         self._recorder = Recorder(
             journal,
@@ -111,6 +111,12 @@ class AuditTrail:
         _open_trails.add(trail)
         if trail._metrics is not None:
             trail._metrics.start(trail._seen)
+        logger.info(
+            "audit trail: open, account %s, journal %s",
+            loaded.account,
+            loaded.journal,
+            extra={"event": "trail_opened", "account": loaded.account, "journal": str(loaded.journal)},
+        )
         return trail
 
     # -- observing
@@ -340,6 +346,18 @@ class AuditTrail:
         _open_trails.discard(self)
         if self._metrics is not None:
             self._metrics.stop()
+        logger.info(
+            "audit trail: closed, account %s, journal %s, %d records",
+            self._settings.account,
+            self._settings.journal,
+            self._recorder.recorded,
+            extra={
+                "event": "trail_closed",
+                "account": self._settings.account,
+                "journal": str(self._settings.journal),
+                "count": self._recorder.recorded,
+            },
+        )
         return self._closed
 
     def _start_asking(self) -> None:
@@ -432,7 +450,11 @@ def _close_all() -> None:
         except KeyboardInterrupt:  # one more Ctrl-C: what is left is delivered by the next run
             continue
         except Exception as problem:
-            logger.error("audit trail: closing at exit: %s", problem)
+            logger.error(
+                "audit trail: closing at exit: %s",
+                words_of(problem),
+                extra={"event": "close_failed", "journal": str(trail._settings.journal)},
+            )
 
 
 def _after_fork_in_child() -> None:
