@@ -379,8 +379,7 @@ class Delivery:
         self.state = f"trying again: {problem}"
         if isinstance(problem, StreamConflict):
             return  # said when it is mended
-        kind = "schema" if isinstance(problem, SchemaError) else "database away"
-        self._failures.note(kind, problem)
+        self._failures.note("schema" if isinstance(problem, SchemaError) else "database away", problem)
 
     async def _sleep(self, seconds: float) -> None:
         assert self._wake is not None
