@@ -29,7 +29,7 @@ from audit_wrapper.errors import (
     StoreUnavailable,
     StreamConflict,
 )
-from audit_wrapper.failures import Failures
+from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.journal import Entry, Journal
 from audit_wrapper.records import Record
 from audit_wrapper.settings import Settings
@@ -56,11 +56,15 @@ class Delivery:
         failures: Failures,
         tend: Callable[[], None] | None = None,
         beat: Callable[[], None] | None = None,
+        told: Callable[[Sequence[Record], float], None] | None = None,
     ) -> None:
         """tend: housekeeping to be done about twice a second; the journal's own if not given. beat: a sign of life, given
-        every two seconds, also while the database is waited for; it must not raise."""
+        every two seconds, also while the database is waited for. told: of each batch that the store took, and how many
+        seconds that took. Neither may raise."""
         self._tend_now = tend or journal.tend
         self._beat = beat
+        self._told = told
+        self.looked_at: float | None = None  # when the thread last went round, by time.monotonic
         self._journal = journal
         self._make_store = make_store
         self._settings = settings
@@ -229,6 +233,12 @@ class Delivery:
             await _closed(store)
             raise
         self._journal.delivered(self.delivered_seq)
+        if self.problem is not None:  # of its failures only the first was said
+            logger.info(
+                "audit trail: the database takes records again, %d wait for it",
+                count := self._journal.durable_seq - self.delivered_seq,
+                extra={"event": "delivering_again", "count": count, "account": self._settings.account},
+            )
         self.state, self.problem = "connected", None
         return store
 
@@ -301,7 +311,7 @@ class Delivery:
             self._count_at = now + _COUNT_EVERY_S if self.quarantined else math.inf
 
     def _tend(self) -> None:
-        now = time.monotonic()
+        now = self.looked_at = time.monotonic()
         if now >= self._tend_at:
             self._tend_at = now + _TEND_EVERY_S
             try:
@@ -329,6 +339,7 @@ class Delivery:
     async def _deliver_read(self, store: Store, entries: Sequence[Entry], records: Sequence[Record]) -> None:
         if not entries:
             return
+        began = time.monotonic()
         try:
             await store.deliver(self._journal.stream, entries, records)
         except StreamConflict:
@@ -345,6 +356,8 @@ class Delivery:
             await self._deliver_read(store, entries[half:], records[half:])
             return
         self._advance(entries[-1].seq)
+        if self._told is not None:
+            self._told(records, time.monotonic() - began)
 
     async def _set_aside(self, store: Store, entry: Entry, reason: str) -> None:
         await store.quarantine(self._journal.stream, entry, reason)
@@ -378,8 +391,7 @@ class Delivery:
         self.state = f"trying again: {problem}"
         if isinstance(problem, StreamConflict):
             return  # said when it is mended
-        kind = "schema" if isinstance(problem, SchemaError) else "database away"
-        self._failures.note(kind, problem)
+        self._failures.note("schema" if isinstance(problem, SchemaError) else "database away", problem)
 
     async def _sleep(self, seconds: float) -> None:
         assert self._wake is not None
@@ -401,4 +413,4 @@ async def _closed(store: Store) -> None:
     try:
         await asyncio.wait_for(store.close(), 5)
     except Exception as problem:  # closing a broken connection may fail; there is nothing left to lose on it
-        logger.debug("audit trail: closing the store: %s", problem)
+        logger.debug("audit trail: closing the store: %s", words_of(problem), extra={"event": "store_not_closed"})

@@ -45,6 +45,11 @@ class Inquiry:
             recorder.after_call = self.inquirer.after_call
             recorder.client_used = self.inquirer.client_used
 
+    @property
+    def unknown(self) -> dict[str, list[datetime]] | None:
+        """By exchange, when the orders were made that were UNKNOWN when the trail last looked; None: it has not looked yet."""
+        return self._reconciler.unknown
+
     def observe(self, exchange: str, message: Any) -> bool:
         """See AuditTrail."""
         return self._pushed.take(exchange, message, self._clients().get(exchange))

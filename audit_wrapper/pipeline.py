@@ -20,6 +20,7 @@ from audit_wrapper.forks import Adoption, SideJournal
 from audit_wrapper.handed import Handed
 from audit_wrapper.heartbeat import Heartbeat
 from audit_wrapper.journal import FileJournal, Journal, What
+from audit_wrapper.metrics import TrailMetrics
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.settings import Settings
 from audit_wrapper.status import FlushReport, Status
@@ -35,13 +36,21 @@ class Pipeline:
     """The journal of one trail in one process, its delivery, and the delivery of what forked children left."""
 
     def __init__(
-        self, settings: Settings, journal: Journal, database: Database, recorder: Recorder, failures: Failures
+        self,
+        settings: Settings,
+        journal: Journal,
+        database: Database,
+        recorder: Recorder,
+        failures: Failures,
+        metrics: TrailMetrics | None = None,
     ) -> None:
         self.journal = journal
         self.database = database
         self._settings = settings
         self._recorder = recorder
         self._failures = failures
+        self._metrics = metrics
+        self._about = {"account": settings.account, "journal": str(settings.journal)}  # for the log
         self._adoption: Adoption | None = None
         self._damage_told = 0
         self._heartbeat: Heartbeat | None = None
@@ -61,11 +70,20 @@ class Pipeline:
             self.delivery = Handed(journal, failures, self._tend, beat, self._damaged)
 
     @classmethod
-    def in_child(cls, settings: Settings, recorder: Recorder, failures: Failures, begun: Callable[[], None]) -> Self:
+    def in_child(
+        cls,
+        settings: Settings,
+        recorder: Recorder,
+        failures: Failures,
+        begun: Callable[[], None],
+        metrics: TrailMetrics | None = None,
+    ) -> Self:
         """For a forked child: it begins with the first record, and then `begun` is called."""
         journal = SideJournal(settings.journal, "fork", lambda folder: open_journal(settings, folder), begun)
         recorder.begin_anew(journal)
-        return cls(settings, journal, Database(settings), recorder, failures)
+        if metrics is not None:
+            metrics.in_child()
+        return cls(settings, journal, Database(settings), recorder, failures, metrics)
 
     def start(self) -> None:
         """Deliver, and deliver what forked children left that are gone."""
@@ -149,6 +167,7 @@ class Pipeline:
                 left.unwritten,
                 self._settings.journal,
                 self._failures.last,
+                extra={"event": "records_lost", "count": left.unwritten, **self._about},
             )
         if left.undelivered:
             logger.warning(
@@ -156,6 +175,7 @@ class Pipeline:
                 left.undelivered,
                 left.problem,
                 self._settings.journal,
+                extra={"event": "records_left", "count": left.undelivered, **self._about},
             )
         if left and isinstance(self.journal, SideJournal):
             self.journal.discard()
@@ -167,6 +187,8 @@ class Pipeline:
 
     def _tend(self) -> None:
         """On the delivery's thread, about twice a second."""
+        if self._metrics is not None:
+            self._metrics.tend(self.journal)
         self._recorder.retry()
         found = self.journal.damage
         for finding in found[self._damage_told :]:
@@ -186,7 +208,8 @@ class Pipeline:
     def _delivery_of(
         self, journal: Journal, tend: Callable[[], None] | None = None, beat: Callable[[], None] | None = None
     ) -> Delivery:
-        return Delivery(journal, self.database.store, self._settings, self._failures, tend, beat)
+        told = self._metrics.delivered if self._metrics is not None else None
+        return Delivery(journal, self.database.store, self._settings, self._failures, tend, beat, told)
 
     def _open_beside(self, folder: Path) -> Journal:
         return open_journal(self._settings, folder)

@@ -11,6 +11,7 @@ Nothing here raises: whoever calls it runs inside a trade. The one exception is 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
@@ -70,13 +71,16 @@ class Recorder:
         refuse_entries: bool = False,
         power: bool = False,
         stamping: bool = False,
+        append_times: deque[int] | None = None,
     ) -> None:
         """refuse_entries: an entry whose intent cannot be written is not to leave; `begin` and `attempt` raise then.
         power: records are forced to the disk itself. stamping: orders without a client order id are given one.
+        append_times: as of `Outbox`.
         """
         self.stamping = stamping
         self.durable = Forcing(journal, failures) if power else None
-        self._outbox = Outbox(journal, failures, self._gap_record)
+        self._append_times = append_times
+        self._outbox = Outbox(journal, failures, self._gap_record, append_times)
         self._account = account
         self._refuse_entries = refuse_entries
         self._failures = failures
@@ -104,7 +108,7 @@ class Recorder:
 
     def begin_anew(self, journal: Journal) -> None:
         """In a forked child: what waits is the parent's, and so are the calls of its other threads."""
-        self._outbox = Outbox(journal, self._failures, self._gap_record)
+        self._outbox = Outbox(journal, self._failures, self._gap_record, self._append_times)
         if self.durable is not None:
             self.durable.use_journal(journal)
         self.under_way = 0 if self._frame.get() is None else 1

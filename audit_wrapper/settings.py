@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         them with EntryRefused. Orders that reduce a position, stops, take-profits and cancels always go through.
     stamp_client_order_id: give an order a client order id where the bot gave none, so that a lost answer can be asked for by
         name, and what is sent again carries the same id. It changes the request: Binance, Bybit and OKX, over HTTP only.
+    metrics: "auto": through OpenTelemetry's global MeterProvider, where opentelemetry-api is installed. "off": none.
     keep_delivered_days: how long journal files stay once all of them is delivered. keep_delivered_mb: how many megabytes
         of such files at the most. What is not delivered is never deleted.
     """
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     durability: Literal["process", "power"] = "process"
     entries_without_journal: Literal["allow", "refuse"] = "allow"
     stamp_client_order_id: bool = False
+    metrics: Literal["auto", "off"] = "auto"
     keep_delivered_days: Annotated[float, msgspec.Meta(ge=0, le=36_500)] = 7.0
     keep_delivered_mb: Annotated[int, msgspec.Meta(ge=0)] = 1_024
 

@@ -15,14 +15,14 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from audit_wrapper import calls, embedded
+from audit_wrapper import calls, embedded, metrics
 from audit_wrapper.backfill import BackfillProgress, BackfillReport
 from audit_wrapper.callframe import Frame, opening_side
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.completeness import Completeness
 from audit_wrapper.database import Database
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
-from audit_wrapper.failures import Failures
+from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.inquiry import Inquiry
 from audit_wrapper.journal import Journal
 from audit_wrapper.observe import observed
@@ -55,7 +55,8 @@ class AuditTrail:
 
     def __init__(self, settings: Settings, journal: Journal, database: Database) -> None:
         self._settings = settings
-        self._failures = Failures()
+        self._failures = Failures({"account": settings.account, "journal": str(settings.journal)})
+        self._metrics = metrics.of_trail(settings, self._failures)
         self._recorder = Recorder(
             journal,
             account=settings.account,
@@ -63,9 +64,10 @@ class AuditTrail:
             refuse_entries=settings.entries_without_journal == "refuse",
             power=settings.durability == "power",
             stamping=settings.stamp_client_order_id,
+            append_times=self._metrics.append_times if self._metrics is not None else None,
         )
         self._wrapping = Wrapping(self._recorder, self._failures)
-        self._pipeline = Pipeline(settings, journal, database, self._recorder, self._failures)
+        self._pipeline = Pipeline(settings, journal, database, self._recorder, self._failures, self._metrics)
         self._closed: FlushReport | None = None
         self._closing = threading.RLock()
         self._is_closing = False
@@ -107,6 +109,14 @@ class AuditTrail:
             opened.close()
             raise
         _open_trails.add(trail)
+        if trail._metrics is not None:
+            trail._metrics.start(trail._seen)
+        logger.info(
+            "audit trail: open, account %s, journal %s",
+            loaded.account,
+            loaded.journal,
+            extra={"event": "trail_opened", "account": loaded.account, "journal": str(loaded.journal)},
+        )
         return trail
 
     # -- observing
@@ -315,6 +325,20 @@ class AuditTrail:
             self._wrapping.undo_all()
         self._closed = self._pipeline.close()
         _open_trails.discard(self)
+        if self._metrics is not None:
+            self._metrics.stop()
+        logger.info(
+            "audit trail: closed, account %s, journal %s, %d records",
+            self._settings.account,
+            self._settings.journal,
+            self._recorder.recorded,
+            extra={
+                "event": "trail_closed",
+                "account": self._settings.account,
+                "journal": str(self._settings.journal),
+                "count": self._recorder.recorded,
+            },
+        )
         return self._closed
 
     def _start_asking(self) -> None:
@@ -352,7 +376,9 @@ class AuditTrail:
         self._pipeline.disown()
         self._inquiry.inquirer.closed = True
         self._failures.reset()
-        self._pipeline = Pipeline.in_child(self._settings, self._recorder, self._failures, self._begin_in_child)
+        self._pipeline = Pipeline.in_child(
+            self._settings, self._recorder, self._failures, self._begin_in_child, self._metrics
+        )
         self._closing = threading.RLock()
         self._start_asking()
 
@@ -364,6 +390,16 @@ class AuditTrail:
                 processes.Finalize(None, _close_all, exitpriority=0)
         except Exception as problem:  # inside a trade; the next run delivers
             self._failures.note("delivering in a forked process", problem)
+
+    def _seen(self) -> metrics.Seen:
+        delivery = self._pipeline.delivery
+        return metrics.Seen(
+            status=self.status(),
+            connected=delivery.state == "connected",
+            heartbeat_age_s=None if delivery.looked_at is None else time.monotonic() - delivery.looked_at,
+            requests=self._inquiry.inquirer.requests,
+            unknown=self._inquiry.unknown,
+        )
 
     def _check_open(self) -> None:
         if self._closed is not None:
@@ -395,7 +431,11 @@ def _close_all() -> None:
         except KeyboardInterrupt:  # one more Ctrl-C: what is left is delivered by the next run
             continue
         except Exception as problem:
-            logger.error("audit trail: closing at exit: %s", problem)
+            logger.error(
+                "audit trail: closing at exit: %s",
+                words_of(problem),
+                extra={"event": "close_failed", "journal": str(trail._settings.journal)},
+            )
 
 
 def _after_fork_in_child() -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from audit_wrapper.errors import AuditWrapperError
+from audit_wrapper.failures import words_of
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.deliver import Group, lock
 from audit_wrapper.store.queries import Queries
@@ -58,7 +59,12 @@ class Linker:
             await self._link(_AFTER_A_BATCH, groups)
         except AuditWrapperError as problem:
             if not self._failed:
-                _log.warning("orders could not be linked to the table %s: %s", self._positions_table, problem)
+                _log.warning(
+                    "orders could not be linked to the table %s: %s",
+                    self._positions_table,
+                    words_of(problem),
+                    extra={"event": "linking_failed", "table": self._positions_table},
+                )
             self._failed = True
             self._waiting.clear()  # `relink` looks further back
         took = time.monotonic() - began

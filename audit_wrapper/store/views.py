@@ -57,7 +57,9 @@ async def install(con: Connection, sql: Queries, bot_schema: str) -> None:
         words = await _refusal(con, sql, refused)
     if words is not None and words not in _said:
         _said.add(words)
-        _log.warning("the views audit.v_* are not up to date, everything else is: %s", words)
+        _log.warning(
+            "the views audit.v_* are not up to date, everything else is: %s", words, extra={"event": "views_differ"}
+        )
 
 
 async def problem(con: Connection, sql: Queries, bot_schema: str) -> str | None:
