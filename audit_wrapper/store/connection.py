@@ -231,7 +231,7 @@ class Connections:
         if len(self._hosts) > 1 and not said:
             options["target_session_attrs"] = "read-write"  # after a failover the first may be the standby
         if self._pooled:
-            options |= {"statement_cache_size": 0, "connection_class": _PooledByTransaction}
+            options["statement_cache_size"] = 0  # a statement and its values then go out together
         problem: Exception | None = None
         for patience_s in (_CONNECT_TIMEOUT_S, max(_CONNECT_TIMEOUT_S, self.statement_timeout_s)):
             silent = False
@@ -246,38 +246,6 @@ class Connections:
                 break
         assert problem is not None
         raise problem
-
-
-class _PooledByTransaction(asyncpg.Connection):
-    """A connection to a pooler that may give every transaction another connection of the server's.
-
-    asyncpg sends a statement and its values one after the other. Between the two, outside of a transaction, the pooler may
-    change the server's connection, and the values would meet no statement, or another client's. So there is always one.
-    """
-
-    async def execute(self, query: str, *args: Any, **how: Any) -> str:
-        if not args or self.is_in_transaction():  # without values it is one message
-            return await super().execute(query, *args, **how)
-        async with self.transaction():
-            return await super().execute(query, *args, **how)
-
-    async def fetch(self, query: str, *args: Any, **how: Any) -> Any:
-        if self.is_in_transaction():
-            return await super().fetch(query, *args, **how)
-        async with self.transaction():
-            return await super().fetch(query, *args, **how)
-
-    async def fetchrow(self, query: str, *args: Any, **how: Any) -> Any:
-        if self.is_in_transaction():
-            return await super().fetchrow(query, *args, **how)
-        async with self.transaction():
-            return await super().fetchrow(query, *args, **how)
-
-    async def fetchval(self, query: str, *args: Any, **how: Any) -> Any:
-        if self.is_in_transaction():
-            return await super().fetchval(query, *args, **how)
-        async with self.transaction():
-            return await super().fetchval(query, *args, **how)
 
 
 async def _as_it_is(_: Connection) -> None:

@@ -68,8 +68,8 @@ async def test_transaction_pooling_without_the_word_is_an_error_and_no_wrong_row
     assert any("pgbouncer" in str(problem) and "statement_cache_size" in str(problem) for problem in problems)
 
 
-async def test_what_is_not_in_a_transaction_is_put_into_one(audit_dsn):
-    """Two messages with nothing around them: between the two, another client may get the server's connection."""
+async def test_what_is_not_in_a_transaction_stays_whole(audit_dsn):
+    """A statement and its values are two messages: between the two, no other client may get the server's connection."""
     with PgBouncer(audit_dsn, pool_mode="transaction", default_pool_size=1) as bouncer:
         connections = Connections(bouncer.dsn + "?statement_cache_size=0", 60.0)
         await connections.open()
