@@ -6,16 +6,19 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import re
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import asyncpg
 import pytest
 from freqtrade_like import Bot, TemporaryError, module
 from simulated_exchange import LoseAnswer, SimulatedExchange, async_client
+
+from audit_wrapper.settings import PREFIX, Settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DSN = "postgresql://bot:secret@localhost/bot"
@@ -175,3 +178,49 @@ def test_freqtrade_without_orders_has_no_trail(freqtrade: Any, runmode: str, tmp
         bot.cleanup()
     assert freqtrade.helper._trail is None
     assert list(tmp_path.iterdir()) == []
+
+
+# -- settings.md
+
+
+def tables(text: str) -> list[list[str]]:
+    """The rows of all tables, heads and rules left out."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    heads = {number for number, row in enumerate(cells) if set("".join(row)) <= {"-"}}
+    return [row for number, row in enumerate(cells) if number not in heads and number + 1 not in heads]
+
+
+def told_settings() -> dict[str, tuple[str, str, str]]:
+    rows = [row for row in tables(page("settings.md")) if len(row) == 5]
+    assert len({row[0] for row in rows}) == len(rows), "a setting is told twice"
+    return {row[0].strip("`"): (row[1].strip("`"), row[2].strip("`"), row[3]) for row in rows}
+
+
+def test_every_setting_is_told() -> None:
+    told, fields = told_settings(), set(Settings.__struct_fields__)
+    assert sorted(fields - told.keys()) == [], "docs/settings.md does not tell these settings"
+    assert sorted(told.keys() - fields) == [], "docs/settings.md tells settings that are none"
+
+
+@pytest.mark.parametrize("name", sorted(set(told_settings()) & set(Settings.__struct_fields__)))
+def test_what_is_told_of_a_setting(name: str) -> None:
+    variable, default, unit = told_settings()[name]
+    assert variable == PREFIX + name.upper()
+    assert default == str(getattr(Settings(), name))
+    for suffix, expected in (("_s", "seconds"), ("_days", "days"), ("_mb", "megabytes"), ("_per_minute", "requests")):
+        assert (unit == expected) == name.endswith(suffix), unit
+    choices = get_args(get_type_hints(Settings)[name])
+    if all(isinstance(choice, str) for choice in choices) and choices:
+        assert unit == ", ".join(f"`{choice}`" for choice in choices)
+
+
+async def test_settings_from_both_sides(audit_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    (block,) = blocks("settings.md", "run: settings", "python")
+    known: dict[str, Any] = {"__name__": "bot"}
+    await run(block, "settings.md", audit_dsn, known)
+    settings = known["trail"]._settings
+    known["trail"].close()
+    assert (settings.account, settings.close_timeout_s, settings.ask_every_s) == ("sub-1", 10.0, 30.0)
