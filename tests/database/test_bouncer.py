@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 from bouncer import PgBouncer, program
+from rig import Rig
 
 from audit_wrapper.errors import SettingsError, StoreUnavailable
 from audit_wrapper.settings import Settings
@@ -66,6 +67,27 @@ async def test_transaction_pooling_without_the_word_is_an_error_and_no_wrong_row
     assert any(isinstance(problem, StoreUnavailable) and "prepared statement" in str(problem) for problem in problems)
     # the words of asyncpg lead to the remedy
     assert any("pgbouncer" in str(problem) and "statement_cache_size" in str(problem) for problem in problems)
+
+
+async def test_statement_pooling_is_refused(audit_dsn, journal, connection):
+    refused = pytest.raises(StoreUnavailable, match="not allowed in statement pooling mode")
+    with PgBouncer(audit_dsn, pool_mode="statement") as bouncer, refused:
+        await deliver_and_read(bouncer.dsn + "?statement_cache_size=0", journal)
+    assert await connection.fetchval("SELECT count(*) FROM audit.events") == 0
+
+
+async def test_a_trail_holds_one_connection(audit_dsn, journal, connection, tmp_path):
+    """So many connections of the server's does session pooling need for it."""
+    with PgBouncer(audit_dsn, pool_mode="session", default_pool_size=1) as bouncer:
+        async with Rig(bouncer.dsn, tmp_path) as rig:
+            for number in range(5):
+                rig.record(journal.order(f"o-{number}"))
+                await rig.arrived()
+            held = await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'audit_wrapper' AND datname = current_database()"
+            )
+    assert held == 1
+    assert await orders_in(connection) == 5
 
 
 async def test_what_is_not_in_a_transaction_stays_whole(audit_dsn):
