@@ -14,6 +14,7 @@ import shlex
 import shutil
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 from xml.etree import ElementTree
@@ -114,40 +115,38 @@ async def test_a_plain_client(audit_dsn: str, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.fixture
-def freqtrade(audit_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The strategy of the page, in a world in which its imports work."""
+def strategies(audit_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The two files of the page, in a folder, in a world in which freqtrade can be imported."""
     monkeypatch.chdir(tmp_path)
-    name = "getting-started.md"
-    helper = types.ModuleType("audit_of_orders")
-    (block,) = blocks(name, "run: freqtrade audit_of_orders", "python")
-    exec(compiled(block, name, audit_dsn), helper.__dict__)
-    monkeypatch.setitem(sys.modules, "audit_of_orders", helper)
+    folder = tmp_path / "strategies"
+    folder.mkdir()
+    for mark, file in (("audit_of_orders", "audit_of_orders.py"), ("strategy", "my_strategy.py")):
+        (block,) = blocks("getting-started.md", f"run: freqtrade {mark}", "python")
+        (folder / file).write_text(block.replace(DSN, audit_dsn))
     monkeypatch.setitem(sys.modules, "freqtrade", types.ModuleType("freqtrade"))
     monkeypatch.setitem(sys.modules, "freqtrade.strategy", module())
-    known: dict[str, Any] = {"__name__": "my_strategy"}
-    (block,) = blocks(name, "run: freqtrade strategy", "python")
-    exec(compiled(block, name, audit_dsn), known)
-    yield types.SimpleNamespace(strategy=known["MyStrategy"], helper=helper)
-    if helper._trail is not None:
+    yield folder
+    helper = sys.modules.pop("audit_of_orders", None)
+    if helper is not None and helper._trail is not None:
         helper._trail.close()
 
 
-def test_freqtrade(freqtrade: Any, audit_dsn: str) -> None:
+def test_freqtrade(strategies: Path, audit_dsn: str) -> None:
     """A trade with a stop on the exchange, a lost answer that is tried again, a reload, the exit."""
     with SimulatedExchange("binance") as sim:
-        bot = Bot(freqtrade.strategy, sim)
+        bot = Bot(strategies, sim)
         bot.exchange.refresh(ETH)
         bot.exchange.create_order(pair=ETH, ordertype="limit", side="buy", amount=0.5, rate=3100.0)
         stop = bot.exchange.create_stoploss(ETH, 0.5, 2900.0)
         bot.process()
         bot.cleanup()
 
-        bot = Bot(freqtrade.strategy, sim)
+        bot = Bot(strategies, sim)
         bot.exchange.cancel_stoploss_order(stop["id"], ETH)
         bot.exchange.create_order(pair=ETH, ordertype="market", side="sell", amount=0.5, reduceOnly=True)
         bot.process()
         bot.cleanup()
-        trail = freqtrade.helper._trail
+        trail = sys.modules["audit_of_orders"]._trail
         assert asyncio.run(trail.flush())
         assert trail.status().failures == {}
 
@@ -161,17 +160,17 @@ def test_freqtrade(freqtrade: Any, audit_dsn: str) -> None:
         assert [r["position_id"] for r in found] == [None] * 3
 
 
-def test_freqtrade_and_a_lost_answer(freqtrade: Any, audit_dsn: str) -> None:
+def test_freqtrade_and_a_lost_answer(strategies: Path, audit_dsn: str) -> None:
     """The bot was told of an error; the exchange has the order, and the row says so once it was asked."""
     with SimulatedExchange("binance") as sim:
-        bot = Bot(freqtrade.strategy, sim)
+        bot = Bot(strategies, sim)
         sim.next("create", LoseAnswer())
         with pytest.raises(TemporaryError):
             bot.exchange.create_order(pair=ETH, ordertype="market", side="buy", amount=0.5)
-        freqtrade.helper._asked_at = float("-inf")
+        sys.modules["audit_of_orders"]._asked_at = float("-inf")
         bot.process()
         bot.cleanup()
-        assert asyncio.run(freqtrade.helper._trail.flush())
+        assert asyncio.run(sys.modules["audit_of_orders"]._trail.flush())
         (row,) = asyncio.run(rows(audit_dsn, "SELECT * FROM monitoring.orders"))
         (order,) = sim.ledger.orders
         assert (row["order_id"], row["status"], row["found_by"]) == (
@@ -182,13 +181,13 @@ def test_freqtrade_and_a_lost_answer(freqtrade: Any, audit_dsn: str) -> None:
 
 
 @pytest.mark.parametrize("runmode", ["dry_run", "backtest"])
-def test_freqtrade_without_orders_has_no_trail(freqtrade: Any, runmode: str, tmp_path: Path) -> None:
+def test_freqtrade_without_orders_has_no_trail(strategies: Path, runmode: str, tmp_path: Path) -> None:
     with SimulatedExchange("binance") as sim:
-        bot = Bot(freqtrade.strategy, sim, runmode)
+        bot = Bot(strategies, sim, runmode)
         bot.process()
         bot.cleanup()
-    assert freqtrade.helper._trail is None
-    assert list(tmp_path.iterdir()) == []
+    assert sys.modules["audit_of_orders"]._trail is None
+    assert list(tmp_path.iterdir()) == [strategies]
 
 
 # -- settings.md
