@@ -462,7 +462,8 @@ def test_every_block_of_sql_is_run(path: Path) -> None:
 
 # Told by the pages ahead of the code. Whoever adds one takes it off here; the last test below says so.
 NOT_YET = {
-    "backfill", "completeness", "deliver", "doctor", "init", "orders", "quarantine", "reconcile", "status", "upgrade", "verify",
+    "backfill", "completeness", "deliver", "doctor", "explain", "init", "orders", "quarantine", "reconcile", "status",
+    "upgrade", "verify",
 }  # fmt: skip
 SETTINGS_NOT_YET = {"delivery", "metrics"}
 
@@ -485,7 +486,7 @@ def parsed(line: str) -> None:
     words = shlex.split(line.partition(" > ")[0])[1:]
     command: Any = typer.main.get_command(app)
     context = command.make_context("audit-wrapper", list(words))
-    while hasattr(command, "resolve_command"):
+    while hasattr(command, "resolve_command"):  # a group
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
         context = command.make_context(name, list(rest), parent=context)
 
@@ -494,6 +495,10 @@ def parsed(line: str) -> None:
 def test_a_command_can_be_given(line: str) -> None:
     there = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     name = line.split()[1]
+    if name == "--help":
+        with pytest.raises(typer.Exit):
+            parsed(line)
+        return
     if name not in there:
         assert name in NOT_YET, f"there is no command {name}; there are {sorted(there)}"
         pytest.skip(f"the command {name} is not there yet")
