@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,7 @@ def test_freqtrade(strategies: Path, audit_dsn: str) -> None:
         bot.exchange.refresh(ETH)
         bot.exchange.create_order(pair=ETH, ordertype="limit", side="buy", amount=0.5, rate=3100.0)
         stop = bot.exchange.create_stoploss(ETH, 0.5, 2900.0)
+        connected(sys.modules["audit_of_orders"]._trail)
         bot.process()
         bot.cleanup()
 
@@ -167,7 +169,7 @@ def test_freqtrade_and_a_lost_answer(strategies: Path, audit_dsn: str) -> None:
         sim.next("create", LoseAnswer())
         with pytest.raises(TemporaryError):
             bot.exchange.create_order(pair=ETH, ordertype="market", side="buy", amount=0.5)
-        sys.modules["audit_of_orders"]._asked_at = float("-inf")
+        connected(sys.modules["audit_of_orders"]._trail)
         bot.process()
         bot.cleanup()
         assert asyncio.run(sys.modules["audit_of_orders"]._trail.flush())
@@ -178,6 +180,31 @@ def test_freqtrade_and_a_lost_answer(strategies: Path, audit_dsn: str) -> None:
             "FILLED",
             "client_order_id",
         )
+
+
+def test_freqtrade_does_not_wait_for_a_database_that_is_away(
+    strategies: Path, audit_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    helper = strategies / "audit_of_orders.py"
+    helper.write_text(helper.read_text().replace(audit_dsn, "postgresql://bot@127.0.0.1:1/bot"))
+    with SimulatedExchange("binance") as sim:
+        bot = Bot(strategies, sim)
+        bot.exchange.create_order(pair=ETH, ordertype="market", side="buy", amount=0.5)
+        began = time.monotonic()
+        bot.process()
+        assert time.monotonic() - began < 1
+        bot.cleanup()
+        trail = sys.modules["audit_of_orders"]._trail
+        trail.close()
+        assert trail.status().recorded >= 2
+    assert "they are safe in" in caplog.text
+
+
+def connected(trail: AuditTrail) -> None:
+    deadline = time.monotonic() + 20
+    while trail.status().store != "connected":
+        assert time.monotonic() < deadline, trail.status()
+        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("runmode", ["dry_run", "backtest"])
