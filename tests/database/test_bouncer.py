@@ -57,7 +57,7 @@ async def test_transaction_pooling_works_with_a_word_in_the_dsn(audit_dsn, new_j
     assert await orders_in(connection) == BOTS * ORDERS
 
 
-async def test_transaction_pooling_without_the_word_is_an_error_and_no_wrong_row(audit_dsn, new_journal, connection):
+async def test_transaction_pooling_without_the_word_is_an_error(audit_dsn, new_journal):
     with PgBouncer(audit_dsn, pool_mode="transaction", default_pool_size=2) as bouncer:
         done = await asyncio.gather(
             *(deliver_and_read(bouncer.dsn, new_journal(f"ex{n}")) for n in range(BOTS)), return_exceptions=True
