@@ -22,7 +22,7 @@ from audit_wrapper.store.postgres import PostgresStore
 from audit_wrapper.tables.reader import Reader
 
 pytestmark = pytest.mark.skipif(program() is None, reason="pgbouncer is not installed")
-BOTS, ORDERS = 6, 20
+BOTS, ORDERS = 6, 10
 
 
 async def deliver_and_read(dsn: str, journal: Any) -> None:
@@ -97,7 +97,7 @@ async def test_what_is_not_in_a_transaction_stays_whole(audit_dsn):
         await connections.open()
 
         async def ask(number: int) -> None:
-            for _ in range(200):
+            for _ in range(50):
                 async with connections.use("ask") as con:
                     assert await con.fetchval(f"SELECT $1::int + {number}", number) == 2 * number
                     assert (await con.fetchrow("SELECT $1::text AS it", str(number)))["it"] == str(number)
