@@ -4,7 +4,10 @@ what it makes of errors, when a strategy's own code runs. Nothing of freqtrade's
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import ccxt
@@ -21,6 +24,25 @@ class IStrategy:
     def bot_start(self, **kwargs: Any) -> None: ...
 
     def bot_loop_start(self, current_time: Any = None, **kwargs: Any) -> None: ...
+
+
+def load(folder: Path, name: str) -> type[IStrategy]:
+    """The class of this name, out of a folder of files. Each file is run until it is found, and stays no module; what such
+    a file imports from beside it is one, as always."""
+    sys.path.insert(0, str(folder))
+    try:
+        for file in sorted(folder.glob("*.py")):
+            spec = importlib.util.spec_from_file_location(file.stem, file)
+            assert spec is not None
+            assert spec.loader is not None
+            loaded = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(loaded)
+            found = getattr(loaded, name, None)
+            if isinstance(found, type) and issubclass(found, IStrategy):
+                return found
+    finally:
+        sys.path.remove(str(folder))
+    raise LookupError(f"no strategy {name} in {folder}")
 
 
 def module() -> types.ModuleType:
@@ -75,11 +97,11 @@ class Exchange:
 
 
 class Bot:
-    """Made at the start, and anew by `/reload_config`: another exchange, another instance of the strategy."""
+    """Made at the start, and anew by `/reload_config`: another exchange, the strategy loaded anew."""
 
-    def __init__(self, strategy: type[IStrategy], sim: SimulatedExchange, runmode: str = "live") -> None:
+    def __init__(self, strategies: Path, sim: SimulatedExchange, runmode: str = "live") -> None:
         self.exchange = Exchange(sim)
-        self.strategy = strategy({"runmode": types.SimpleNamespace(value=runmode)})
+        self.strategy = load(strategies, "MyStrategy")({"runmode": types.SimpleNamespace(value=runmode)})
         self.strategy.dp = types.SimpleNamespace(_exchange=self.exchange)
         self.strategy.bot_start()
 
