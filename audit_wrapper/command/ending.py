@@ -76,8 +76,13 @@ def _usage(problem: typer.BadParameter) -> str:
         return words
     if kind == "NoSuchOption":
         words = words[:1].lower() + words[1:]
-    elif kind == "UsageError":  # no command of that name, or more words than it takes: those stand in brackets
-        words = "there are too many words" if "extra argument" in words else re.sub(r" \(.*\)", "", words, flags=re.S)
+    elif (
+        kind == "UsageError"
+    ):  # more words than it takes, or no command of that name: either may be an address with a password
+        if "extra argument" in words:
+            words = "there are too many words"
+        elif not re.match(r"No such command '[a-z-]{1,20}'|Missing command", words):
+            words = "there is no such command"
     context = getattr(problem, "ctx", None)
     return f"{context.command_path if context else PROG}: {words.rstrip('.')} (see --help)"
 
