@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 import traceback
 from collections.abc import Callable
 from typing import cast
@@ -55,9 +56,8 @@ def spoken(work: Callable[[], int], voice: Voice) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         voice.say("broken off; what was done is kept, and the next run goes on from there")
         return BROKEN_OFF
-    except BrokenPipeError:  # `| head` has seen enough
-        hush()
-        return FINE
+    except BrokenPipeError as problem:
+        return _of_pipe(problem, voice)
     except ImportError as problem:
         extra = _EXTRAS.get((problem.name or "").partition(".")[0])
         if extra is None:
@@ -76,9 +76,8 @@ def _usage(problem: typer.BadParameter) -> str:
         return words
     if kind == "NoSuchOption":
         words = words[:1].lower() + words[1:]
-    elif (
-        kind == "UsageError"
-    ):  # more words than it takes, or no command of that name: either may be an address with a password
+    elif kind == "UsageError":
+        # too many words, or no command of that name: what stands there may be an address with a password
         if "extra argument" in words:
             words = "there are too many words"
         elif not re.match(r"No such command '[a-z-]{1,20}'|Missing command", words):
@@ -92,6 +91,15 @@ def _advice(problem: Exception) -> str:
     if getattr(problem.__cause__, "sqlstate", None) not in _NO_SUCH_THING:
         return ""
     return "; the trail's tables are not in this database, or of another release: audit-wrapper init makes them or upgrades them"
+
+
+def _of_pipe(problem: BrokenPipeError, voice: Voice) -> int:
+    try:
+        sys.stdout.flush()  # what could not be written is still to be
+    except BrokenPipeError:  # `| head` has seen enough
+        hush()
+        return FINE
+    return _unexpected(problem, voice)  # another pipe, or a connection
 
 
 def _unexpected(problem: Exception, voice: Voice) -> int:

@@ -43,6 +43,7 @@ def raising(problem: BaseException) -> Callable[[], int]:
         (ModuleNotFoundError("No module named 'plotly'", name="plotly.graph_objects"), 2, "audit-wrapper[report]"),
         (ModuleNotFoundError("No module named 'pandas'", name="pandas"), 2, "pip install audit-wrapper[frames]"),
         (ModuleNotFoundError("No module named 'nowhere'", name="nowhere"), 1, "please report it: ModuleNotFoundError"),
+        (BrokenPipeError("of a connection"), 1, "please report it: BrokenPipeError"),
         (ZeroDivisionError("division by zero"), 1, "please report it: ZeroDivisionError: division by zero"),
     ],
 )
