@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 import traceback
 from collections.abc import Callable
 from typing import cast
@@ -13,7 +12,7 @@ from typing import cast
 import typer
 
 from audit_wrapper.command.codes import AWAY, BROKEN_OFF, DIFFERS, FINE, PROG, WRONG
-from audit_wrapper.command.voice import Voice, hush
+from audit_wrapper.command.voice import Voice, hush, is_unread
 from audit_wrapper.errors import AuditWrapperError, JournalError, StoreError
 from audit_wrapper.settings import DEBUG
 
@@ -57,7 +56,10 @@ def spoken(work: Callable[[], int], voice: Voice) -> int:
         voice.say("broken off; what was done is kept, and the next run goes on from there")
         return BROKEN_OFF
     except BrokenPipeError as problem:
-        return _of_pipe(problem, voice)
+        if not is_unread():
+            return _unexpected(problem, voice)  # another pipe, or a connection
+        hush()  # `| head` has seen enough
+        return FINE
     except ImportError as problem:
         extra = _EXTRAS.get((problem.name or "").partition(".")[0])
         if extra is None:
@@ -91,15 +93,6 @@ def _advice(problem: Exception) -> str:
     if getattr(problem.__cause__, "sqlstate", None) not in _NO_SUCH_THING:
         return ""
     return "; the trail's tables are not in this database, or of another release: audit-wrapper init makes them or upgrades them"
-
-
-def _of_pipe(problem: BrokenPipeError, voice: Voice) -> int:
-    try:
-        sys.stdout.flush()  # what could not be written is still to be
-    except BrokenPipeError:  # `| head` has seen enough
-        hush()
-        return FINE
-    return _unexpected(problem, voice)  # another pipe, or a connection
 
 
 def _unexpected(problem: Exception, voice: Voice) -> int:
