@@ -25,6 +25,8 @@ _COMMANDS: tuple[str, ...] = (
     "completeness",
     "backfill",
     "verify",
+    "quarantine",
+    "rebuild",
 )
 
 app = typer.Typer(

@@ -12,7 +12,7 @@ from typing import cast
 import typer
 
 from audit_wrapper.command.codes import AWAY, BROKEN_OFF, DIFFERS, FINE, PROG, WRONG
-from audit_wrapper.command.voice import Voice, hush
+from audit_wrapper.command.voice import Voice, hush, is_unread
 from audit_wrapper.errors import AuditWrapperError, JournalError, StoreError
 from audit_wrapper.settings import DEBUG
 
@@ -55,8 +55,10 @@ def spoken(work: Callable[[], int], voice: Voice) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         voice.say("broken off; what was done is kept, and the next run goes on from there")
         return BROKEN_OFF
-    except BrokenPipeError:  # `| head` has seen enough
-        hush()
+    except BrokenPipeError as problem:
+        if not is_unread():
+            return _unexpected(problem, voice)  # another pipe, or a connection
+        hush()  # `| head` has seen enough
         return FINE
     except ImportError as problem:
         extra = _EXTRAS.get((problem.name or "").partition(".")[0])
@@ -76,8 +78,12 @@ def _usage(problem: typer.BadParameter) -> str:
         return words
     if kind == "NoSuchOption":
         words = words[:1].lower() + words[1:]
-    elif kind == "UsageError":  # no command of that name, or more words than it takes: those stand in brackets
-        words = "there are too many words" if "extra argument" in words else re.sub(r" \(.*\)", "", words, flags=re.S)
+    elif kind == "UsageError":
+        # too many words, or no command of that name: what stands there may be an address with a password
+        if "extra argument" in words:
+            words = "there are too many words"
+        elif not re.match(r"No such command '[a-z-]{1,20}'|Missing command", words):
+            words = "there is no such command"
     context = getattr(problem, "ctx", None)
     return f"{context.command_path if context else PROG}: {words.rstrip('.')} (see --help)"
 

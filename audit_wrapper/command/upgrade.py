@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from audit_wrapper.command import options
-from audit_wrapper.command.codes import AWAY, FINE
+from audit_wrapper.command.codes import AWAY, FINE, PROG
 from audit_wrapper.command.running import run
 from audit_wrapper.command.storing import database_of, reaching, store_of
 from audit_wrapper.command.voice import Voice
@@ -100,7 +100,7 @@ async def _brought_up_to_date(settings: Settings, voice: Voice, as_json: bool) -
                     pass
             except SchemaError as problem:
                 voice.say(
-                    f"{problem}\nor have somebody with the rights run the output of: audit-wrapper init --sql --role NAME"
+                    f"{PROG}: {problem}\nor have somebody with the rights run the output of: audit-wrapper init --sql --role NAME"
                 )
                 return AWAY
             async with connections.use("look at the schema") as con:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from audit_wrapper.command.codes import AWAY, DIFFERS, FINE, PROG
 from audit_wrapper.command.progress import Progress
 from audit_wrapper.command.running import run
 from audit_wrapper.command.voice import Voice
-from audit_wrapper.errors import SettingsError, StoreUnavailable
+from audit_wrapper.errors import JournalUnavailable, SettingsError, StoreUnavailable
 from audit_wrapper.forks import side_folders
 from audit_wrapper.journal import Finding, What, layout, read_through
 from audit_wrapper.journal.state import State, read_state
@@ -93,7 +93,11 @@ async def _verify(settings: Settings, voice: Voice, as_json: bool) -> int:
                     raise
                 away = problem
         for folder in folders:
-            journals.append(await _check_journal(folder, reader, voice))
+            try:
+                journals.append(await _check_journal(folder, reader, voice))
+            except JournalUnavailable:
+                if folder.exists():
+                    raise  # else it was a forked child's, and is delivered and gone
         if reader is not None:
             from audit_wrapper.tables.chains import check_chains
 
@@ -116,13 +120,22 @@ def _folders(journal: Path) -> list[Path]:
     """The journal, and those in it of forked children and of what came after the close."""
     if not journal.is_dir():
         return []
-    return [folder for folder in (journal, *side_folders(journal)) if _is_journal(folder)]
+    with _looking_at(journal):
+        return [folder for folder in (journal, *side_folders(journal)) if _is_journal(folder)]
 
 
 def _is_journal(folder: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):  # it was delivered, and is gone
         return (folder / layout.STATE).exists() or bool(layout.segment_paths(folder))
     return False
+
+
+@contextlib.contextmanager
+def _looking_at(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise JournalUnavailable(f"the journal in {folder} cannot be read ({problem})") from problem
 
 
 @contextlib.asynccontextmanager
@@ -141,7 +154,8 @@ async def _check_journal(folder: Path, reader: Reader | None, voice: Voice) -> J
     state = _state(folder)
     report = JournalReport(folder=str(folder), delivered_seq=state.delivered_seq if state else 0)
     delivered = Delivered(reader, state.stream) if reader is not None and state is not None else None
-    total = sum(layout.size(path) for path in layout.segment_paths(folder))
+    with _looking_at(folder):
+        total = sum(layout.size(path) for path in layout.segment_paths(folder))
     waiting = []
     with Progress(voice, f"checking {folder}", total) as progress:
         for found in read_through(folder):
