@@ -138,6 +138,27 @@ async def test_a_stop_set_on_the_position_is_followed_by_the_next_without_a_gap(
     assert stops[1]["order_key"] != stops[2]["order_key"]
 
 
+async def test_a_stop_that_is_canceled_with_all_others(bot, position, connection):
+    paths = {"bybit": ["/v5/order/cancel-all"], "binanceusdm": ["/fapi/v1/allOpenOrders", "/fapi/v1/algoOpenOrders"]}
+    bot.order(0, "buy", "10", Fill(1, "5", "10"), purpose=ENTRY)
+    stop = bot.stop(1, "10", "4.5")
+    for second, path in enumerate(paths[bot.exchange], start=50):
+        bot.cancel_all(second, path)
+    bot.order(80, "sell", "10", Fill(90, "6", "10"), purpose=EXIT)
+    shown = {
+        "id": stop,
+        "symbol": bot.market.symbol,
+        "side": "sell",
+        "type": "stop_market",
+        "amount": "10",
+        "filled": "0",
+    }
+    bot.executed(stop, {**shown, "status": "canceled"}, [])  # the exchange says so, too, much later
+    # none from 1 to 2; it stands until all are canceled, and nothing stands until the close at 90
+    ended = 51 if bot.exchange == "bybit" else 52
+    has(await position(bot), seconds_without_stop=str(1 + 90 - ended))
+
+
 async def test_a_stop_of_which_nobody_knows(bot, position, connection):
     bot.order(0, "buy", "10", Fill(1, "5", "10"), purpose=ENTRY)
     bot.stop(10, "10", "4.5", answered=False)

@@ -228,13 +228,13 @@ CREATE FUNCTION audit.position_stops(
                CASE WHEN o.status IN ('NEW', 'PARTIALLY_FILLED', 'UNKNOWN') THEN 'infinity'
                     WHEN o.status = 'FILLED' THEN coalesce(executed.at, o.updated_at AT TIME ZONE 'utc')
                     WHEN o.status = 'MODIFIED' THEN coalesce(replaced.at, o.updated_at AT TIME ZONE 'utc')
-                    ELSE coalesce(canceled.at, o.updated_at AT TIME ZONE 'utc') END AS until_at
+                    ELSE coalesce(canceled.at, swept.at, o.updated_at AT TIME ZONE 'utc') END AS until_at
         FROM audit.bot_orders() o
         LEFT JOIN LATERAL (
-            SELECT min(e.answered_at) AS at
+            SELECT e.answered_at AS at, e.stream, e.seq, k.scope
             FROM audit.orders k JOIN audit.order_events oe ON oe.order_key = k.order_key AND oe.part = k.part
             JOIN audit.events e ON e.stream = oe.stream AND e.seq = oe.seq
-            WHERE k.order_key = o.order_key AND e.kind = 'acknowledged'
+            WHERE k.order_key = o.order_key AND e.kind = 'acknowledged' ORDER BY e.answered_at LIMIT 1
         ) AS taken ON true
         LEFT JOIN LATERAL (
             SELECT min(e.answered_at) AS at
@@ -247,6 +247,15 @@ CREATE FUNCTION audit.position_stops(
             FROM audit.order_events oe JOIN audit.events e ON e.stream = oe.stream AND e.seq = oe.seq
             WHERE oe.order_key = o.order_key AND oe.part LIKE 'target%' AND e.kind = 'acknowledged' AND e.action = 'cancel'
         ) AS canceled ON true
+        -- whatever else is heard later: the first confirmed cancel of all orders of its symbol has taken it, save that Binance's
+        -- allOpenOrders leaves conditional orders standing
+        LEFT JOIN LATERAL (
+            SELECT min(e.answered_at) AS at FROM audit.events e
+            WHERE o.status = 'CANCELED' AND e.stream = taken.stream AND e.scope = taken.scope AND e.seq > taken.seq
+              AND e.kind = 'acknowledged' AND e.action = 'cancel_all'
+              AND coalesce(audit.readable(e.body) #>> '{request,path}', '') !~ '/v[0-9]+(/(um|cm))?/allOpenOrders$'
+              AND e.answered_at <= o.updated_at AT TIME ZONE 'utc'
+        ) AS swept ON true
         LEFT JOIN LATERAL (
             SELECT max(f.exchange_at) AS at FROM audit.fills f WHERE f.order_key = o.order_key
         ) AS executed ON true
