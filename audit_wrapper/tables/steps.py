@@ -92,6 +92,13 @@ class _Teller:
         self._replaced = {row["replaced_by"]: row for row in orders if row["replaced_by"] is not None}
         self._left = {one.record.intent_id: _left(one.record) for one in told if one.record.intent_id is not None}
         self._reported = [one.record for one in told if one.record.kind is RecordKind.REPORTED]
+        self._taken_at = {
+            key: one.record.answered_at
+            for one in told
+            if one.record.kind is RecordKind.ACKNOWLEDGED
+            for key, parts in one.parts.items()
+            if one.record.answered_at is not None and not {"target", "replaced"} & set(parts)
+        }
         self._meant: set[str] = set()
         self._linked = False
         self._seen: dict[str, str] = {}
@@ -128,9 +135,11 @@ class _Teller:
             row = self._orders[key]
             if fill["exchange_at"] is None:
                 continue
-            at = fill["exchange_at"]
-            when = max(at, utc(row["created_at"]))  # the exchange's clock counts milliseconds, and is another one
-            role = _role(row)
+            at, role = fill["exchange_at"], _role(row)
+            when = max(at, utc(row["created_at"]))  # the exchange's clock is another one
+            taken = self._taken_at.get(key) if role in ("stop", "take-profit") else None
+            if taken is not None and at >= taken.replace(microsecond=taken.microsecond // 1000 * 1000):
+                when = max(when, taken)  # and counts milliseconds: what stands already is what fires
             if role in ("stop", "take-profit") and key not in fired:
                 fired.add(key)
                 trigger = row["trigger_price"]
