@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import shutil
 import sys
@@ -13,6 +14,7 @@ import msgspec
 import typer
 
 from audit_wrapper.command import health, options
+from audit_wrapper.command.codes import FINE
 from audit_wrapper.command.judging import Verdict, judge, moment, size
 from audit_wrapper.command.running import run
 from audit_wrapper.command.voice import Voice
@@ -57,13 +59,22 @@ async def _watch(settings: Settings) -> int:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(Text("looking ..."), screen=sys.stdout.isatty(), auto_refresh=False) as live:
-        while True:
-            bot, tables, problem = await health.look(settings)
-            verdict = judge(bot, tables, problem)
-            words = f"{_text(verdict, bot, tables)}\n\n{datetime.now(UTC):%H:%M:%S} UTC; Ctrl-C ends this"
-            live.update(Text(words), refresh=True)
-            await asyncio.sleep(_EVERY_S)
+    code, voice = FINE, Voice()
+    is_screen = sys.stdout.isatty()
+    with Live(screen=True, auto_refresh=False) if is_screen else contextlib.nullcontext() as live:
+        try:
+            while True:
+                bot, tables, problem = await health.look(settings)
+                verdict = judge(bot, tables, problem)
+                code = verdict.code
+                words = f"{_text(verdict, bot, tables)}\n\n{datetime.now(UTC):%H:%M:%S} UTC; Ctrl-C ends this\n"
+                if live is not None:
+                    live.update(Text(words), refresh=True)
+                else:
+                    voice.show(words)
+                await asyncio.sleep(_EVERY_S)
+        except asyncio.CancelledError:  # Ctrl-C is how it ends
+            return code
 
 
 def _text(verdict: Verdict, bot: health.Bot | None, tables: health.Tables | None) -> str:
