@@ -77,7 +77,7 @@ async def traded(dsn: str, journal: Path, meters: Meters) -> Collected:
                 await client.fapiPrivatePostConvertAcceptQuote({"quoteId": "1"})
             await desk.trail.reconcile()
             sim.next("create", DropRequest())
-            with contextlib.suppress(ccxt.BaseError):  # of a market where no position is open that it could be taken for
+            with contextlib.suppress(ccxt.BaseError):  # where no position is open that it could be linked to
                 await client.create_order("BTC/USDT:USDT", "market", "buy", 0.05)
             await desk.trail.reconcile()
             desk.trail.observe("binance", "this is no message")
