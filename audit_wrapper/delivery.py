@@ -234,10 +234,11 @@ class Delivery:
             raise
         self._journal.delivered(self.delivered_seq)
         if self.problem is not None:  # of its failures only the first was said
+            waiting = self._journal.durable_seq - self.delivered_seq
             logger.info(
                 "audit trail: the database takes records again, %d wait for it",
-                count := self._journal.durable_seq - self.delivered_seq,
-                extra={"event": "delivering_again", "count": count, "account": self._settings.account},
+                waiting,
+                extra={"event": "delivering_again", "count": waiting, "account": self._settings.account},
             )
         self.state, self.problem = "connected", None
         return store

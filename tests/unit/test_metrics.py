@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -26,6 +28,7 @@ from audit_wrapper.settings import Settings
 from audit_wrapper.status import Status
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 STATUS = Status(
     recorded=7,
     durable_seq=7,
@@ -301,7 +304,9 @@ def test_opentelemetry_is_imported_when_a_trail_is_opened_and_not_before() -> No
         "assert 'opentelemetry.metrics' in sys.modules and 'opentelemetry.sdk' not in sys.modules\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -328,3 +333,91 @@ def test_collecting_while_trails_come_and_go(meters: Meters) -> None:
     thread.join(10)
     assert not problems
     assert not meters.instruments.open
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_the_code_of_the_document_reports_to_a_provider_set_before_or_after(
+    order: str, bot_dsn: str, tmp_path: Path
+) -> None:
+    (block,) = re.findall(r"<!-- run -->\n```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    provider, name, opening = block.replace("postgresql://bot:secret@localhost/bot", bot_dsn).partition("trail = ")
+    imports = "from audit_wrapper import AuditTrail\n"
+    parts = [provider, name + opening] if order == "before" else [imports, name + opening, provider]
+    program = "".join(parts) + (
+        "from audit_wrapper.records import Record, RecordKind\n"
+        "from audit_wrapper import codec\n"
+        "from uuid_utils.compat import uuid7\n"
+        "trail._recorder._outbox.put(Record(version=codec.VERSION, record_id=uuid7(), kind=RecordKind.GAP))\n"
+        "import asyncio\n"
+        "assert asyncio.run(trail.flush())\n"
+        "metrics.get_meter_provider().force_flush()\n"
+        "trail.close()\n"
+        "assert trail.status().failures == {}, trail.status()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    printed, _ = json.JSONDecoder().raw_decode(done.stdout)
+    (resource,) = printed["resource_metrics"]
+    assert resource["resource"]["attributes"]["service.name"] == "my-bot"
+    (scope,) = resource["scope_metrics"]
+    assert scope["scope"]["name"] == "audit_wrapper"
+    found = {metric["name"]: metric["data"]["data_points"][0] for metric in scope["metrics"]}
+    assert found["audit_wrapper.recording"]["value"] == 1
+    assert found["audit_wrapper.records.recorded"]["value"] == 1
+    assert found["audit_wrapper.records.delivered"]["value"] == 1
+    assert found["audit_wrapper.delivery.lag"]["attributes"] == {"account": "default", "journal": "audit-journal"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_reports_for_itself(tmp_path: Path) -> None:
+    """The parent's numbers are not the child's, and one that never trades reports nothing."""
+    program = (
+        "import os, sys\n"
+        "from meters import Meters\n"
+        "from uuid_utils.compat import uuid7\n"
+        "from audit_wrapper import AuditTrail, codec, metrics\n"
+        "from audit_wrapper.records import Record, RecordKind\n"
+        "meters = Meters()\n"
+        "metrics._instruments = meters.instruments\n"
+        "trail = AuditTrail.open('postgresql://bot@127.0.0.1:1/bot', journal='audit-journal', close_timeout_s=0.1)\n"
+        "def record():\n"
+        "    trail._recorder._outbox.put(Record(version=codec.VERSION, record_id=uuid7(), kind=RecordKind.GAP))\n"
+        "def told():\n"
+        "    points = meters.collect().points('audit_wrapper.records.recorded')\n"
+        "    return [(point.attributes['journal'], point.value) for point in points]\n"
+        "record(); record()\n"
+        "assert told() == [('audit-journal', 2)], told()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    try:\n"
+        "        assert told() == [], told()\n"
+        "        record()\n"
+        "        assert told() == [('audit-journal/fork', 1)], told()\n"
+        "        os._exit(0)\n"
+        "    except BaseException as problem:\n"
+        "        print(repr(problem), file=sys.stderr)\n"
+        "        os._exit(1)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert told() == [('audit-journal', 2)], told()\n"
+        "trail.close()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "unit")])}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
