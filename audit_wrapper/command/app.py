@@ -9,7 +9,7 @@ import typer
 from audit_wrapper.command.codes import CODES, PROG
 
 # in the order in which --help shows them
-_COMMANDS: tuple[str, ...] = ()
+_COMMANDS: tuple[str, ...] = ("report",)
 
 app = typer.Typer(
     name=PROG,
