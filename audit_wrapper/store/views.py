@@ -1,0 +1,132 @@
+"""The views that people read (audit.v_*): put in place when the store is opened, and whenever a release has other ones.
+
+Delivering matters more than they do: where they cannot be made, that is said once, and everything else goes on.
+"""
+
+import hashlib
+import logging
+import re
+from typing import NamedTuple
+
+import asyncpg
+
+from audit_wrapper.store.connection import Connection
+from audit_wrapper.store.queries import Queries, named, quoted, read
+
+_log = logging.getLogger("audit_wrapper.store")
+
+_RELEASE = 1  # goes up with every change of views.sql: an older release leaves a newer one's views alone
+_LOCK = 0x61756469745F7677  # "audit_vw"
+_LOCK_TIMEOUT = "1s"  # while the views wait for a long query to end, other queries queue up behind them
+_OBJECT = re.compile(r"^CREATE (VIEW|FUNCTION) (audit\.\w+)", re.MULTILINE)
+_MARK = re.compile(r'audit_wrapper views (\d+) (\w+) on schema (".*")')
+_said: set[str] = set()
+
+
+class _Object(NamedTuple):
+    kind: str
+    name: str  # as DROP wants it
+    mark: str
+    grants: tuple[str, ...]
+
+
+def script(bot_schema: str) -> str:
+    """The statements that make the views in a database that has none of them; `bot_schema`: where the bot's tables are."""
+    mark = _mark(bot_schema)
+    comments = "\n".join(f"COMMENT ON {kind} {name} IS '{mark}';" for kind, name in _objects())
+    return f"{named(read('views.sql'), bot_schema)}\n{comments}\n"
+
+
+async def install(con: Connection, sql: Queries, bot_schema: str) -> None:
+    """Make the views, or make them anew. Does nothing where they are as this release has them, or cannot be made.
+
+    Why not is in the log, once in a process; `problem` says it too.
+    """
+    if await problem(con, sql, bot_schema) is None:
+        return
+    try:
+        async with con.transaction():
+            await con.fetchval(sql["lock_timeout"], _LOCK_TIMEOUT)
+            await con.execute(sql["views_lock"], _LOCK)
+            found = await _found(con, sql)
+            words = _difference(found, bot_schema)
+            if words is not None and not _is_anothers(found, bot_schema):
+                await _make(con, found, bot_schema)
+                words = None
+    except asyncpg.PostgresError as refused:
+        words = await _refusal(con, sql, refused)
+    if words is not None and words not in _said:
+        _said.add(words)
+        _log.warning("the views audit.v_* are not up to date, everything else is: %s", words)
+
+
+async def problem(con: Connection, sql: Queries, bot_schema: str) -> str | None:
+    """How the views differ from what this release makes for this schema of the bot's, in words; None: they do not."""
+    return _difference(await _found(con, sql), bot_schema)
+
+
+async def _found(con: Connection, sql: Queries) -> list[_Object]:
+    rows = await con.fetch(sql["views_installed"])
+    return [_Object(row["kind"], row["name"], row["mark"], tuple(row["grants"])) for row in rows]
+
+
+async def _make(con: Connection, found: list[_Object], bot_schema: str) -> None:
+    for kind in (
+        "VIEW",
+        "FUNCTION",
+    ):  # a view may stand on a function of ours, and no function knows that it needs a view
+        if names := [one.name for one in found if one.kind == kind]:
+            await con.execute(f"DROP {kind} {', '.join(names)}")
+    await con.execute(script(bot_schema))
+    made = {name for _, name in _objects()}
+    for one in found:
+        if one.name in made:  # who could read it can read it still
+            for grant in one.grants:
+                await con.execute(grant)
+
+
+async def _refusal(con: Connection, sql: Queries, refused: asyncpg.PostgresError) -> str:
+    words = f"{refused} ({refused.detail})" if refused.detail else str(refused)
+    if isinstance(refused, asyncpg.InsufficientPrivilegeError):
+        server = await con.fetchrow(sql["server"])
+        assert server is not None
+        return (
+            f"role {server['role']} may not make them: {words}. Let the owner of the schema audit start once, or run what "
+            "`audit-wrapper init --sql` prints from its first CREATE FUNCTION on"
+        )
+    if isinstance(refused, asyncpg.DependentObjectsStillExistError):
+        return f"something stands on them: {words}. Drop that, start again, and create it anew"
+    if isinstance(refused, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError):
+        return "somebody was reading them; it will be tried again at the next start"
+    return words
+
+
+def _difference(found: list[_Object], bot_schema: str) -> str | None:
+    mark = _mark(bot_schema)
+    if len(found) == len(_objects()) and all(one.mark == mark for one in found):
+        return None
+    marks = {match.groups() for one in found if (match := _MARK.fullmatch(one.mark))}
+    schemas = {schema for _, _, schema in marks if schema != quoted(bot_schema)}
+    if schemas:
+        return f"they show the orders of schema {', '.join(sorted(schemas))}, and stay so; those of {quoted(bot_schema)} are not in them"
+    if any(int(release) > _RELEASE for release, _, _ in marks):
+        return "a newer release of audit_wrapper has made them"
+    return (
+        "they are not made yet" if not found else "another release of audit_wrapper has made them, or some are missing"
+    )
+
+
+def _is_anothers(found: list[_Object], bot_schema: str) -> bool:
+    """Whether they belong to another bot's schema, or to a newer release: they stay as they are then."""
+    marks = [match for one in found if (match := _MARK.fullmatch(one.mark))]
+    return any(match[3] != quoted(bot_schema) or int(match[1]) > _RELEASE for match in marks)
+
+
+def _objects() -> list[tuple[str, str]]:
+    """Kind and name of everything that views.sql makes."""
+    return [(match[1], match[2]) for match in _OBJECT.finditer(read("views.sql"))]
+
+
+def _mark(bot_schema: str) -> str:
+    digest = hashlib.sha256(read("views.sql").encode("utf-8")).hexdigest()[:16]
+    return f"audit_wrapper views {_RELEASE} {digest} on schema {quoted(bot_schema)}"
