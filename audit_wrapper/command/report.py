@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _NEEDED = ("jinja2", "plotly")
 ROWS = 5_000  # of a long table; a browser sorts so many at once, and a file of them can still be sent
-_GAPS = 30
+_GAPS = 20
 
 _EPILOG = f"""
 Example:

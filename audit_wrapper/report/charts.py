@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from audit_wrapper.report.words import duration, exact, milliseconds, moment, signed
+from audit_wrapper.report.words import duration, exact, gained, milliseconds, moment, signed
 
 Row = Mapping[str, Any]
 
@@ -19,11 +19,10 @@ Row = Mapping[str, Any]
 INK, FAINT, LINE = ("#1c2430", "#dde3ea"), ("#5b6675", "#97a3b3"), ("#d9dee5", "#323b47")
 GAIN, LOSS = ("#0b7a5b", "#4cc9a0"), ("#b83a1b", "#ff8f6b")
 CALM, COST, FEE = ("#2f5d9b", "#7fb0f0"), ("#b7791f", "#e5b45b"), ("#7a5195", "#c39be0")
-BARE, COVERED = ("#c2410d", "#ff9a5c"), ("#9fb3c8", "#4a5d73")
-SHADES = dict((INK, FAINT, LINE, GAIN, LOSS, CALM, COST, FEE, BARE, COVERED))
+BARE, COVERED, PAPER = ("#c2410d", "#ff9a5c"), ("#9fb3c8", "#4a5d73"), ("#fffffe", "#191f27")
+SHADES = dict((INK, FAINT, LINE, GAIN, LOSS, CALM, COST, FEE, BARE, COVERED, PAPER))
 
 MOST_BARS = 150
-MOST_GAPS = 30
 
 
 def equity(rows: Sequence[Row], currency: str) -> str:
@@ -34,12 +33,12 @@ def equity(rows: Sequence[Row], currency: str) -> str:
     line = {"color": CALM[0], "width": 2, "shape": "hv"}
     few = "lines+markers" if len(rows) <= MOST_BARS else "lines"
     hover = "%{x}<br>%{y}<br>%{text}<extra></extra>"
-    figure.add_scatter(
-        x=times, y=_floats(rows, "equity"), text=words, mode=few, line=line, marker={"size": 5}, hovertemplate=hover
-    )
+    curve = {"x": times, "y": _floats(rows, "equity"), "text": words, "mode": few, "line": line, "marker": {"size": 5}}
+    figure.add_scatter(**curve, hovertemplate=hover, row=1, col=1)
     below = [None if value is None else -abs(value) for value in _floats(rows, "drawdown")]
     line = {"color": LOSS[0], "width": 1, "shape": "hv"}
-    figure.add_scatter(x=times, y=below, mode="lines", line=line, fill="tozeroy", hovertemplate="%{x}<br>%{y}<extra></extra>")
+    depth = {"x": times, "y": below, "mode": "lines", "line": line, "fill": "tozeroy"}
+    figure.add_scatter(**depth, hovertemplate="%{x}<br>%{y}<extra></extra>", row=2, col=1)
     figure.update_yaxes(title_text=f"sum, {html.escape(currency)}", row=1, col=1)
     figure.update_yaxes(title_text="drawdown", row=2, col=1)
     return _drawn(figure, height=340, left=64)
@@ -54,14 +53,17 @@ def waterfall(row: Row, currency: str) -> str:
             x=names,
             y=[float(value) for value in values],
             measure=["absolute", "relative", "relative", "total"],
-            text=[signed(value) for value in values],
+            text=[gained(value) for value in values],
+            customdata=[signed(value) for value in values],
             textposition="outside",
+            textfont={"size": 11},
+            constraintext="none",
             cliponaxis=False,
             increasing={"marker": {"color": GAIN[0]}},
             decreasing={"marker": {"color": LOSS[0]}},
             totals={"marker": {"color": CALM[0]}},
             connector={"line": {"color": FAINT[0], "width": 1, "dash": "dot"}},
-            hovertemplate="%{x}: %{text}<extra></extra>",
+            hovertemplate="%{x}: %{customdata}<extra></extra>",
         )
     )
     figure.update_yaxes(title_text=html.escape(currency))
@@ -112,7 +114,7 @@ def gaps(stops: Mapping[tuple[str, str, str], Sequence[Row]]) -> str:
     """
     shown = list(reversed(stops.items()))
     bare = {"color": BARE[0], "line": {"color": BARE[0], "width": 2}}  # the shortest gap is two pixels wide
-    hatched = {"shape": "/", "fgcolor": "#ffffff", "size": 5, "solidity": 0.25}
+    hatched = {"shape": "/", "fgcolor": PAPER[0], "size": 5, "solidity": 0.3, "fillmode": "overlay"}
     unsure = {"color": "rgba(0,0,0,0)", "line": {"color": BARE[0], "width": 1}}
     looks: tuple[tuple[bool | None, str, dict[str, Any]], ...] = (
         (True, "with a stop", {"color": COVERED[0]}),
@@ -146,7 +148,7 @@ def gaps(stops: Mapping[tuple[str, str, str], Sequence[Row]]) -> str:
     names = [html.escape(f"{key[2]} {parts[0]['symbol']}"[:20]) for key, parts in shown]
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
     figure.update_xaxes(
-        range=[0, 100], tickvals=[0, 50, 100], ticktext=["opened", "half of its time", "end"], showgrid=False
+        range=[-0.4, 100.4], tickvals=[0, 50, 100], ticktext=["opened", "half of its time", "end"], showgrid=False
     )
     figure.update_layout(barmode="overlay", bargap=0.35)
     return _drawn(figure, height=86 + 24 * max(2, len(shown)), left=124, right=84, bottom=28, legend=True)
@@ -193,7 +195,7 @@ def _drawn(
     figure: go.Figure, *, height: int, left: int, right: int = 12, top: int = 12, bottom: int = 32, legend: bool = False
 ) -> str:
     axis = {"gridcolor": LINE[0], "linecolor": LINE[0], "zerolinecolor": FAINT[0], "color": FAINT[0], "automargin": False}
-    figure.update_xaxes(**axis, fixedrange=True)
+    figure.update_xaxes(**axis, fixedrange=True, zeroline=False)
     figure.update_yaxes(**axis, fixedrange=True)
     figure.update_annotations(font_size=11)
     figure.update_layout(

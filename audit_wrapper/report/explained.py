@@ -25,7 +25,7 @@ EXPLAINED = {
         f"{_POSITIONS}: gross_result + entry_slippage + exit_slippage",
     ),
     "slippage": Explained(
-        "Slippage, spread included",
+        "Slippage and spread",
         "How much worse than intended the orders were executed: (average price - intended price) x quantity for what was bought, the "
         "other way round for what was sold. Above 0 is a cost, below 0 a better price. Half the spread is in it, since a market "
         "order pays it. Orders for which no price was meant add nothing: nobody knows theirs.",

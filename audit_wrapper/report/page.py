@@ -165,7 +165,7 @@ def _items(one: Row) -> list[Mapping[str, str]]:
         item("sharpe", words.rounded(one["sharpe"], 3)),
         item("average_win", words.gained(one["average_win"]), _colour(one["average_win"])),
         item("average_loss", words.gained(one["average_loss"]), _colour(one["average_loss"])),
-        item("max_drawdown", words.rounded(one["max_drawdown"], 2)),
+        item("max_drawdown", words.money(one["max_drawdown"])),
     ]
 
 

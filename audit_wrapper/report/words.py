@@ -33,12 +33,18 @@ def plain(value: Decimal | int | None) -> str:
 
 
 def gained(value: Decimal | None) -> str:
-    """An average of money: to two places, or to four that say something where it is small; with its sign."""
+    """The same with its sign."""
+    if value is None:
+        return NOTHING
+    return f"+{money(value)}" if value > 0 else money(value)
+
+
+def money(value: Decimal | None) -> str:
+    """To two places, or to four digits that say something where it is small. None: a dash."""
     if value is None:
         return NOTHING
     places = 2 if value == 0 or abs(value) >= 1 else 3 - value.adjusted()
-    text = rounded(value, places)
-    return f"+{text}" if value > 0 else text
+    return f"{value.quantize(Decimal(1).scaleb(-places), context=_WIDE):f}"
 
 
 def rounded(value: Decimal | float | None, places: int) -> str:

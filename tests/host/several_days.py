@@ -83,9 +83,14 @@ class Market:
             dict(zip(names, (signal, exchange, symbol, side, size, price, stop), strict=True))
         )
 
-    async def close(self, position: Any) -> None:
+    async def close(self, position: Any, limit: str | None = None) -> None:
+        """At the market, or at a limit that it reaches."""
         with self.trail.position(id=str(position.id), signal_id=position.signal_id):
-            await self.bot.close_position(position.symbol, "target reached")
+            if limit is None:
+                await self.bot.close_position(position.symbol, "target reached")
+            else:
+                await self.bot.exit_with_limit(position.symbol, limit)
+                await self.bot.cancel_leftovers(position.symbol, position.exchange)
         await self.bot.sync()
 
     async def settled(self) -> None:
@@ -188,6 +193,9 @@ async def _one_position(
     if position is None:
         sim.faults.clear()
         return
+    is_stop_taken = chance.random() < 0.12 and name == "binance"
+    if is_stop_taken:
+        await _stop_canceled_by_hand(on, sim, position, chance)
     drift = Decimal(str(round(chance.gauss(0.0015, 0.011), 5))) * (1 if side == "BUY" else -1)
     on.later(chance.uniform(0.2, 6))
     prices[symbol] = _in_steps(price * (1 + drift))
@@ -199,9 +207,21 @@ async def _one_position(
             with on.trail.position(id=str(position.id), signal_id=signal):
                 await on.bot.on_price(symbol, float(prices[symbol]))
             on.later(chance.uniform(0.1, 1))
-        await on.close(position)
+        worse = Decimal("0.9998") if side == "BUY" else Decimal("1.0002")
+        await on.close(position, str(_in_steps(prices[symbol] * worse)) if chance.random() < 0.4 else None)
     if chance.random() < 0.3:
         await on.settled()
+
+
+async def _stop_canceled_by_hand(on: Market, sim: SimulatedExchange, position: Any, chance: random.Random) -> None:
+    """Somebody takes the stop off on the website; an hour later the bot sees it and places another one."""
+    stop = next(o for o in reversed(sim.ledger.orders) if o.symbol == position.symbol and o.kind == "algo")
+    on.later(chance.uniform(0.1, 3))
+    sim.cancel_by_hand(stop.exchange_order_id, position.symbol)
+    await on.settled()
+    on.later(chance.uniform(0.2, 1.5))
+    with on.trail.position(id=str(position.id), signal_id=position.signal_id):
+        await on.bot.protect_all()
 
 
 async def _evening(on: Market, prices: dict[str, Decimal], signal: int) -> None:
