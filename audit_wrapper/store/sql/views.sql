@@ -23,9 +23,9 @@ CREATE FUNCTION audit.bot_orders() RETURNS TABLE (
     FROM "monitoring"."orders" o WHERE o.order_key IS NOT NULL
 $$;
 
--- The text of a JSON value. One with a NUL in it, which PostgreSQL cannot hold, stays as it is written.
-CREATE FUNCTION audit.text_of(value json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN position('\u0000' IN value::text) > 0 THEN value::text ELSE value #>> '{}' END
+-- A record that PostgreSQL can take apart: it cannot hold a NUL, which stands as a replacement character then.
+CREATE FUNCTION audit.readable(body json) RETURNS json LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN position('\u0000' IN body::text) = 0 THEN body ELSE replace(body::text, '\u0000', '\ufffd')::json END
 $$;
 
 -- Every order of the trail, as it stands.
@@ -50,21 +50,26 @@ FROM (
            END AS intended_by
     FROM (
         SELECT o.*,
-               coalesce(audit.text_of(e.body #> '{market,quote}'),
+               coalesce(e.quote,
                         nullif(split_part(split_part(split_part(o.unified_symbol, '/', 2), ':', 1), '-', 1), '')) AS quote,
-               coalesce(audit.text_of(e.body #> '{market,settle}'),
-                        nullif(split_part(split_part(o.unified_symbol, ':', 2), '-', 1), '')) AS settle,
-               coalesce(audit.text_of(e.body #> '{market,type}') = 'spot',
-                        o.unified_symbol LIKE '%/%' AND o.unified_symbol NOT LIKE '%:%') AS is_spot,
-               audit.text_of(e.body #> '{market,type}') = 'option' AS is_option,
-               (audit.text_of(e.body #> '{market,contract_size}'))::numeric AS contract_size,
-               (audit.text_of(e.body #> '{position,intended_price}'))::numeric AS opened_for,
-               audit.text_of(e.body #> '{position,side}') AS meant_side,
-               CASE WHEN audit.text_of(e.body #> '{position,how}') IN ('atomic', 'repository') THEN audit.text_of(e.body #> '{position,how}') END
-                   AS meant_how
+               coalesce(e.settle, nullif(split_part(split_part(o.unified_symbol, ':', 2), '-', 1), '')) AS settle,
+               coalesce(e.type = 'spot', o.unified_symbol LIKE '%/%' AND o.unified_symbol NOT LIKE '%:%') AS is_spot,
+               e.type = 'option' AS is_option, e.contract_size, e.opened_for, e.meant_side, e.meant_how
         FROM audit.bot_orders() o
         LEFT JOIN audit.orders k ON k.order_key = o.order_key
-        LEFT JOIN audit.events e ON e.record_id = k.intent_id
+        -- a record is long: OFFSET 0 has it taken apart once, before anything is sorted, and only where it is needed
+        LEFT JOIN LATERAL (
+            SELECT r.market ->> 'quote' AS quote, r.market ->> 'settle' AS settle, r.market ->> 'type' AS type,
+                   (r.market ->> 'contract_size')::numeric AS contract_size,
+                   (r.opening ->> 'intended_price')::numeric AS opened_for, r.opening ->> 'side' AS meant_side,
+                   CASE WHEN r.opening ->> 'how' IN ('atomic', 'repository') THEN r.opening ->> 'how' END AS meant_how
+            FROM (
+                SELECT audit.readable(e.body) -> 'market' AS market,
+                       CASE WHEN o.purpose = 'entry' AND o.type = 'MARKET' THEN audit.readable(e.body) -> 'position' END
+                           AS opening
+                FROM audit.events e WHERE e.record_id = k.intent_id AND o.filled <> 0 OFFSET 0
+            ) AS r OFFSET 0
+        ) AS e ON true
     ) AS m
 ) AS p;
 
@@ -79,148 +84,136 @@ SELECT m.order_key, m.account, m.exchange, m.position_id, m.symbol, m.purpose, m
 FROM audit.v_orders_meant m
 WHERE m.intended_price IS NOT NULL AND m.filled <> 0;
 
--- What one position came to, from its executions; one row. NULL is explained in why_not.
-CREATE FUNCTION audit.position_figures(of_account text, of_exchange text, of_position text) RETURNS TABLE (
-    symbol text, side text, signal_id bigint, currency text, is_open boolean, opened_at timestamptz, closed_at timestamptz,
-    last_fill_at timestamptz, last_order uuid, last_trade text, entry_quantity numeric, entry_price numeric,
-    exit_quantity numeric, exit_price numeric, intended_entry_price numeric, intended_exit_price numeric,
-    entry_slippage numeric, exit_slippage numeric, fees numeric, fees_other jsonb, gross_result numeric, why_not text,
-    orders bigint, fills bigint
-) LANGUAGE sql STABLE AS $$
-    SELECT w.symbol, w.opening_side, w.signal_id, w.currency, w.is_open, w.opened_at, w.closed_at, w.last_fill_at,
-           w.last_order, w.last_trade,
-           CASE WHEN w.entry_known THEN w.entry_quantity END,
-           CASE WHEN w.entry_known THEN w.entry_cost / nullif(w.entry_quantity, 0) END,
-           CASE WHEN w.exit_known THEN w.exit_quantity END,
-           CASE WHEN w.exit_known THEN w.exit_cost / nullif(w.exit_quantity, 0) END,
-           CASE WHEN w.entry_known AND w.entry_meant THEN w.entry_meant_cost / nullif(w.entry_quantity, 0) END,
-           CASE WHEN w.exit_known AND w.exit_meant THEN w.exit_meant_cost / nullif(w.exit_quantity, 0) END,
-           CASE WHEN w.entry_known AND w.entry_meant AND w.counts
-                THEN (w.entry_cost - w.entry_meant_cost) * w.unit * w.direction END,
-           CASE WHEN w.exit_known AND w.exit_meant AND w.counts AND w.exit_quantity > 0
-                THEN (w.exit_meant_cost - w.exit_cost) * w.unit * w.direction END,
-           CASE WHEN w.fees_known AND w.currency IS NOT NULL THEN w.fees END, w.fees_other,
-           CASE WHEN w.closed_at IS NOT NULL AND w.counts AND w.complete
-                THEN (w.exit_cost - w.entry_cost) * w.unit * w.direction END,
-           nullif(concat_ws('; ',
-               CASE WHEN w.executed = 0 AND w.unsaid = 0 THEN 'nothing was executed' END,
-               CASE WHEN w.unsaid > 0 THEN 'of ' || w.unsaid || ' of its orders it is not known what was filled' END,
-               CASE WHEN w.gappy > 0 THEN 'executions of ' || w.gappy || ' of its orders are missing' END,
-               CASE WHEN w.doubtful > 0 THEN w.doubtful || ' of its executions were reported in two forms' END,
-               CASE WHEN w.untimed > 0 THEN w.untimed || ' of its executions have no time' END,
-               CASE WHEN w.is_open THEN 'it is open' END,
-               CASE WHEN w.turned THEN 'it went through zero to the other side: it has no one entry and exit' END,
-               CASE WHEN w.symbols > 1 THEN 'its orders are of several symbols' END,
-               CASE WHEN w.executed > 0 AND w.currency IS NULL THEN 'its currency is not known' END,
-               CASE WHEN w.inverse THEN 'an inverse contract: its result is not price times quantity' END,
-               CASE WHEN w.option THEN 'an option: it may end without an order' END,
-               CASE WHEN w.executed > 0 AND w.unit IS NULL THEN 'the size of the contract is not known' END,
-               CASE WHEN w.executed > 0 AND NOT w.fees_known THEN 'a fee is not known' END,
-               CASE WHEN w.entry_quantity > 0 AND NOT w.entry_meant THEN 'no price was meant for the entry' END,
-               CASE WHEN w.exit_quantity > 0 AND NOT w.exit_meant THEN 'no price was meant for the exit' END
-           ), ''),
-           w.orders, w.fills
-    FROM (
-        SELECT v.*, v.unsaid = 0 AND v.gappy = 0 AND v.doubtful = 0 AND v.untimed = 0 AS complete,
-               v.crossed AND v.entry_gaps = 0 AS turned,
-               v.entry_gaps = 0 AND v.doubtful = 0 AND v.untimed = 0 AND NOT v.crossed AS entry_known,
-               v.entry_gaps = 0 AND v.exit_gaps = 0 AND v.doubtful = 0 AND v.untimed = 0 AND NOT v.crossed AS exit_known,
-               v.currency IS NOT NULL AND v.unit IS NOT NULL AND NOT v.inverse AND NOT v.option AND v.symbols = 1 AS counts,
-               CASE WHEN v.unsaid = 0 THEN v.left_over <> 0 END AS is_open,
-               CASE WHEN v.unsaid = 0 AND v.gappy = 0 AND v.untimed = 0 AND v.left_over = 0 THEN v.last_fill_at END AS closed_at
-        FROM (
-            SELECT max(u.symbol) AS symbol, max(u.opening_side) AS opening_side, max(u.signal_id) AS signal_id,
-                   max(u.currency) AS currency,
-                   CASE max(u.opening_side) WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END AS direction,
-                   CASE WHEN min(u.unit) = max(u.unit) THEN max(u.unit) END AS unit,
-                   count(DISTINCT coalesce(u.unified_symbol, u.symbol)) AS symbols,
-                   coalesce(bool_or(u.is_inverse), false) AS inverse, coalesce(bool_or(u.is_option), false) AS option,
-                   count(*) FILTER (WHERE u.nth = 1) AS orders, count(u.exchange_trade_id) AS fills,
-                   count(*) FILTER (WHERE u.nth = 1 AND u.filled <> 0) AS executed,
-                   count(*) FILTER (WHERE u.nth = 1 AND u.is_unsaid) AS unsaid,
-                   count(*) FILTER (WHERE u.nth = 1 AND u.is_gappy) AS gappy,
-                   count(*) FILTER (WHERE u.nth = 1 AND (u.is_gappy OR u.is_unsaid) AND u.side IS DISTINCT FROM u.closing_side)
-                       AS entry_gaps,
-                   count(*) FILTER (WHERE u.nth = 1 AND (u.is_gappy OR u.is_unsaid) AND u.side IS DISTINCT FROM u.opening_side)
-                       AS exit_gaps,
-                   count(*) FILTER (WHERE u.conflicts) AS doubtful,
-                   count(*) FILTER (WHERE u.exchange_trade_id IS NOT NULL AND u.exchange_at IS NULL) AS untimed,
-                   coalesce(sum(u.filled * CASE u.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END) FILTER (WHERE u.nth = 1), 0)
-                       AS left_over,
-                   coalesce(bool_or(CASE u.opening_side WHEN 'buy' THEN u.net < 0 WHEN 'sell' THEN u.net > 0 END), false)
-                       AS crossed,
-                   CASE WHEN max(u.opening_side) IS NOT NULL THEN min(u.exchange_at) END AS opened_at,
-                   max(u.exchange_at) AS last_fill_at,
-                   max(u.last_order::text)::uuid AS last_order, max(u.last_trade) AS last_trade,
-                   coalesce(sum(u.quantity) FILTER (WHERE u.fill_side = u.opening_side), 0) AS entry_quantity,
-                   coalesce(sum(u.quantity) FILTER (WHERE u.fill_side = u.closing_side), 0) AS exit_quantity,
-                   coalesce(sum(u.fill_price * u.quantity) FILTER (WHERE u.fill_side = u.opening_side), 0) AS entry_cost,
-                   coalesce(sum(u.fill_price * u.quantity) FILTER (WHERE u.fill_side = u.closing_side), 0) AS exit_cost,
-                   sum(u.intended_price * u.quantity) FILTER (WHERE u.fill_side = u.opening_side) AS entry_meant_cost,
-                   sum(u.intended_price * u.quantity) FILTER (WHERE u.fill_side = u.closing_side) AS exit_meant_cost,
-                   coalesce(bool_and(u.intended_price IS NOT NULL) FILTER (WHERE u.fill_side = u.opening_side), false)
-                       AS entry_meant,
-                   coalesce(bool_and(u.intended_price IS NOT NULL) FILTER (WHERE u.fill_side = u.closing_side), false)
-                       AS exit_meant,
-                   coalesce(bool_and(u.is_fee_known), true) AS fees_known,
-                   coalesce(sum(u.paid) FILTER (WHERE u.paid_in = u.currency), 0) AS fees,
-                   jsonb_object_agg(u.paid_in, u.paid_in_all)
-                       FILTER (WHERE u.paid_in IS NOT NULL AND u.paid_in IS DISTINCT FROM u.currency AND u.paid <> 0) AS fees_other
-            FROM (
-                SELECT r.*, CASE r.opening_side WHEN 'buy' THEN 'sell' WHEN 'sell' THEN 'buy' END AS closing_side
-                FROM (
-                    SELECT t.*, sum(t.paid) OVER (PARTITION BY t.paid_in) AS paid_in_all,
-                           -- not where an order of the other side may have been executed before
-                           CASE WHEN NOT bool_or((t.is_unsaid OR t.is_gappy) AND t.side IS DISTINCT FROM t.first_side
-                                                 AND t.created_at < t.first_created_at) OVER ()
-                                THEN t.first_side END AS opening_side
-                    FROM (
-                        SELECT s.*,
-                               s.filled IS NULL OR s.status = 'UNKNOWN' OR s.filled <> 0 AND s.side IS NULL AS is_unsaid,
-                               s.filled <> 0 AND s.shown IS DISTINCT FROM s.filled AS is_gappy,
-                               CASE WHEN s.fee_status = 'several_currencies' THEN s.fill_fee WHEN s.nth = 1 THEN s.fee END AS paid,
-                               CASE WHEN s.fee_status = 'several_currencies' THEN s.fill_fee_currency
-                                    WHEN s.nth = 1 THEN s.fee_currency END AS paid_in,
-                               CASE WHEN s.filled = 0 THEN true
-                                    WHEN s.fee_status = 'several_currencies'
-                                    THEN s.fill_fee IS NOT NULL AND (s.fill_fee_currency IS NOT NULL OR s.fill_fee = 0)
-                                         AND s.shown = s.filled
-                                    ELSE s.fee IS NOT NULL AND (s.fee_currency IS NOT NULL OR s.fee = 0) END AS is_fee_known,
-                               max(s.quote) OVER () AS currency,
-                               first_value(s.fill_side) OVER (in_order) AS first_side,
-                               first_value(s.created_at) OVER (in_order) AS first_created_at,
-                               first_value(s.fill_of) OVER (in_turn) AS last_order,
-                               first_value(s.exchange_trade_id) OVER (in_turn) AS last_trade,
-                               sum(s.quantity * CASE s.fill_side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END) OVER (in_order) AS net
-                        FROM (
-                            SELECT o.*, f.order_key AS fill_of, f.exchange_trade_id, f.price AS fill_price, f.quantity,
-                                   coalesce(f.side, o.side) AS fill_side, f.fee AS fill_fee, f.fee_currency AS fill_fee_currency,
-                                   f.exchange_at, f.conflicts,
-                                   sum(f.quantity) FILTER (WHERE f.price IS NOT NULL) OVER (PARTITION BY o.order_key) AS shown,
-                                   row_number() OVER (PARTITION BY o.order_key ORDER BY f.exchange_trade_id) AS nth
-                            FROM (
-                                SELECT * FROM audit.v_orders_meant m
-                                WHERE m.account = of_account AND m.exchange = of_exchange AND m.position_id = of_position
-                                OFFSET 0  -- the records are read once for each order, and not for each execution
-                            ) AS o
-                            LEFT JOIN audit.fills f ON f.order_key = o.order_key
-                        ) AS s
-                        WINDOW in_order AS (ORDER BY s.exchange_at NULLS LAST, s.created_at, s.order_key, s.exchange_trade_id),
-                               in_turn AS (ORDER BY s.exchange_at DESC NULLS LAST, s.created_at DESC, s.order_key DESC,
-                                                    s.exchange_trade_id DESC)
-                    ) AS t
-                ) AS r
-            ) AS u
-        ) AS v
-    ) AS w
-$$;
-
--- Every position with its figures.
+-- Every position with its figures, from its executions. NULL is explained in why_not.
 CREATE VIEW audit.v_position_figures AS
-SELECT k.account, k.exchange, k.position_id, p.*
-FROM (SELECT o.account, o.exchange, o.position_id FROM audit.bot_orders() o WHERE o.position_id IS NOT NULL
-      GROUP BY o.account, o.exchange, o.position_id) AS k
-CROSS JOIN LATERAL audit.position_figures(k.account, k.exchange, k.position_id) AS p;
+SELECT w.account, w.exchange, w.position_id, w.symbol, w.opening_side AS side, w.signal_id, w.currency, w.is_open, w.opened_at, w.closed_at, w.last_fill_at,
+       w.last_order, w.last_trade,
+       CASE WHEN w.entry_known THEN w.entry_quantity END AS entry_quantity,
+       CASE WHEN w.entry_known THEN w.entry_cost / nullif(w.entry_quantity, 0) END AS entry_price,
+       CASE WHEN w.exit_known THEN w.exit_quantity END AS exit_quantity,
+       CASE WHEN w.exit_known THEN w.exit_cost / nullif(w.exit_quantity, 0) END AS exit_price,
+       CASE WHEN w.entry_known AND w.entry_meant THEN w.entry_meant_cost / nullif(w.entry_quantity, 0) END
+           AS intended_entry_price,
+       CASE WHEN w.exit_known AND w.exit_meant THEN w.exit_meant_cost / nullif(w.exit_quantity, 0) END
+           AS intended_exit_price,
+       CASE WHEN w.entry_known AND w.entry_meant AND w.counts
+            THEN (w.entry_cost - w.entry_meant_cost) * w.unit * w.direction END AS entry_slippage,
+       CASE WHEN w.exit_known AND w.exit_meant AND w.counts AND w.exit_quantity > 0
+            THEN (w.exit_meant_cost - w.exit_cost) * w.unit * w.direction END AS exit_slippage,
+       CASE WHEN w.fees_known AND w.currency IS NOT NULL THEN w.fees END AS fees, w.fees_other,
+       CASE WHEN w.closed_at IS NOT NULL AND w.counts AND w.complete
+            THEN (w.exit_cost - w.entry_cost) * w.unit * w.direction END AS gross_result,
+       nullif(concat_ws('; ',
+           CASE WHEN w.executed = 0 AND w.unsaid = 0 THEN 'nothing was executed' END,
+           CASE WHEN w.unsaid > 0 THEN 'of ' || w.unsaid || ' of its orders it is not known what was filled' END,
+           CASE WHEN w.gappy > 0 THEN 'executions of ' || w.gappy || ' of its orders are missing' END,
+           CASE WHEN w.doubtful > 0 THEN w.doubtful || ' of its executions were reported in two forms' END,
+           CASE WHEN w.untimed > 0 THEN w.untimed || ' of its executions have no time' END,
+           CASE WHEN w.is_open THEN 'it is open' END,
+           CASE WHEN w.turned THEN 'it went through zero to the other side: it has no one entry and exit' END,
+           CASE WHEN w.symbols > 1 THEN 'its orders are of several symbols' END,
+           CASE WHEN w.executed > 0 AND w.currency IS NULL THEN 'its currency is not known' END,
+           CASE WHEN w.inverse THEN 'an inverse contract: its result is not price times quantity' END,
+           CASE WHEN w.option THEN 'an option: it may end without an order' END,
+           CASE WHEN w.executed > 0 AND w.unit IS NULL THEN 'the size of the contract is not known' END,
+           CASE WHEN w.executed > 0 AND NOT w.fees_known THEN 'a fee is not known' END,
+           CASE WHEN w.entry_quantity > 0 AND NOT w.entry_meant THEN 'no price was meant for the entry' END,
+           CASE WHEN w.exit_quantity > 0 AND NOT w.exit_meant THEN 'no price was meant for the exit' END
+       ), '') AS why_not,
+       w.orders, w.fills, w.executed
+FROM (
+    SELECT v.*, v.unsaid = 0 AND v.gappy = 0 AND v.doubtful = 0 AND v.untimed = 0 AS complete,
+           v.crossed AND v.entry_gaps = 0 AS turned,
+           v.entry_gaps = 0 AND v.doubtful = 0 AND v.untimed = 0 AND NOT v.crossed AS entry_known,
+           v.entry_gaps = 0 AND v.exit_gaps = 0 AND v.doubtful = 0 AND v.untimed = 0 AND NOT v.crossed AS exit_known,
+           v.currency IS NOT NULL AND v.unit IS NOT NULL AND NOT v.inverse AND NOT v.option AND v.symbols = 1 AS counts,
+           CASE WHEN v.unsaid = 0 THEN v.left_over <> 0 END AS is_open,
+           CASE WHEN v.unsaid = 0 AND v.gappy = 0 AND v.untimed = 0 AND v.left_over = 0 THEN v.last_fill_at END AS closed_at
+    FROM (
+        SELECT u.account, u.exchange, u.position_id, max(u.symbol) AS symbol, max(u.opening_side) AS opening_side, max(u.signal_id) AS signal_id,
+               max(u.currency) AS currency,
+               CASE max(u.opening_side) WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END AS direction,
+               CASE WHEN min(u.unit) = max(u.unit) THEN max(u.unit) END AS unit,
+               count(DISTINCT coalesce(u.unified_symbol, u.symbol)) AS symbols,
+               coalesce(bool_or(u.is_inverse), false) AS inverse, coalesce(bool_or(u.is_option), false) AS option,
+               count(*) FILTER (WHERE u.nth = 1) AS orders, count(u.exchange_trade_id) AS fills,
+               count(*) FILTER (WHERE u.nth = 1 AND u.filled <> 0) AS executed,
+               count(*) FILTER (WHERE u.nth = 1 AND u.is_unsaid) AS unsaid,
+               count(*) FILTER (WHERE u.nth = 1 AND u.is_gappy) AS gappy,
+               count(*) FILTER (WHERE u.nth = 1 AND (u.is_gappy OR u.is_unsaid) AND u.side IS DISTINCT FROM u.closing_side)
+                   AS entry_gaps,
+               count(*) FILTER (WHERE u.nth = 1 AND (u.is_gappy OR u.is_unsaid) AND u.side IS DISTINCT FROM u.opening_side)
+                   AS exit_gaps,
+               count(*) FILTER (WHERE u.conflicts) AS doubtful,
+               count(*) FILTER (WHERE u.exchange_trade_id IS NOT NULL AND u.exchange_at IS NULL) AS untimed,
+               coalesce(sum(u.filled * CASE u.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END) FILTER (WHERE u.nth = 1), 0)
+                   AS left_over,
+               coalesce(bool_or(CASE u.opening_side WHEN 'buy' THEN u.net < 0 WHEN 'sell' THEN u.net > 0 END), false)
+                   AS crossed,
+               CASE WHEN max(u.opening_side) IS NOT NULL THEN min(u.exchange_at) END AS opened_at,
+               max(u.exchange_at) AS last_fill_at,
+               (max(u.order_key::text) FILTER (WHERE u.exchange_at IS NOT NULL AND u.nth_timed = u.timed))::uuid AS last_order,
+               max(u.exchange_trade_id) FILTER (WHERE u.exchange_at IS NOT NULL AND u.nth_timed = u.timed) AS last_trade,
+               coalesce(sum(u.quantity) FILTER (WHERE u.fill_side = u.opening_side), 0) AS entry_quantity,
+               coalesce(sum(u.quantity) FILTER (WHERE u.fill_side = u.closing_side), 0) AS exit_quantity,
+               coalesce(sum(u.fill_price * u.quantity) FILTER (WHERE u.fill_side = u.opening_side), 0) AS entry_cost,
+               coalesce(sum(u.fill_price * u.quantity) FILTER (WHERE u.fill_side = u.closing_side), 0) AS exit_cost,
+               sum(u.intended_price * u.quantity) FILTER (WHERE u.fill_side = u.opening_side) AS entry_meant_cost,
+               sum(u.intended_price * u.quantity) FILTER (WHERE u.fill_side = u.closing_side) AS exit_meant_cost,
+               coalesce(bool_and(u.intended_price IS NOT NULL) FILTER (WHERE u.fill_side = u.opening_side), false)
+                   AS entry_meant,
+               coalesce(bool_and(u.intended_price IS NOT NULL) FILTER (WHERE u.fill_side = u.closing_side), false)
+                   AS exit_meant,
+               coalesce(bool_and(u.is_fee_known), true) AS fees_known,
+               coalesce(sum(u.paid) FILTER (WHERE u.paid_in = u.currency), 0) AS fees,
+               jsonb_object_agg(u.paid_in, u.paid_in_all)
+                   FILTER (WHERE u.paid_in IS NOT NULL AND u.paid_in IS DISTINCT FROM u.currency AND u.paid <> 0) AS fees_other
+        FROM (
+            SELECT r.*, CASE r.opening_side WHEN 'buy' THEN 'sell' WHEN 'sell' THEN 'buy' END AS closing_side
+            FROM (
+                SELECT t.*, sum(t.paid) OVER (PARTITION BY t.account, t.exchange, t.position_id, t.paid_in) AS paid_in_all,
+                       -- not where an order of the other side may have been executed before
+                       CASE WHEN NOT bool_or((t.is_unsaid OR t.is_gappy) AND t.side IS DISTINCT FROM t.first_side
+                                             AND t.created_at < t.first_created_at)
+                                  OVER (PARTITION BY t.account, t.exchange, t.position_id)
+                            THEN t.first_side END AS opening_side
+                FROM (
+                    SELECT s.*,
+                           s.filled IS NULL OR s.status = 'UNKNOWN' OR s.filled <> 0 AND s.side IS NULL AS is_unsaid,
+                           s.filled <> 0 AND s.shown IS DISTINCT FROM s.filled AS is_gappy,
+                           CASE WHEN s.fee_status = 'several_currencies' THEN s.fill_fee WHEN s.nth = 1 THEN s.fee END AS paid,
+                           CASE WHEN s.fee_status = 'several_currencies' THEN s.fill_fee_currency
+                                WHEN s.nth = 1 THEN s.fee_currency END AS paid_in,
+                           CASE WHEN s.filled = 0 THEN true
+                                WHEN s.fee_status = 'several_currencies'
+                                THEN s.fill_fee IS NOT NULL AND (s.fill_fee_currency IS NOT NULL OR s.fill_fee = 0)
+                                     AND s.shown = s.filled
+                                ELSE s.fee IS NOT NULL AND (s.fee_currency IS NOT NULL OR s.fee = 0) END AS is_fee_known,
+                           max(s.quote) OVER (PARTITION BY s.account, s.exchange, s.position_id) AS currency,
+                           first_value(s.fill_side) OVER (in_order) AS first_side,
+                           first_value(s.created_at) OVER (in_order) AS first_created_at,
+                           count(s.exchange_at) OVER (PARTITION BY s.account, s.exchange, s.position_id) AS timed,
+                           count(s.exchange_at) OVER (in_order) AS nth_timed,
+                           sum(s.quantity * CASE s.fill_side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END) OVER (in_order) AS net
+                    FROM (
+                        SELECT o.*, f.order_key AS fill_of, f.exchange_trade_id, f.price AS fill_price, f.quantity,
+                               coalesce(f.side, o.side) AS fill_side, f.fee AS fill_fee, f.fee_currency AS fill_fee_currency,
+                               f.exchange_at, f.conflicts,
+                               sum(f.quantity) FILTER (WHERE f.price IS NOT NULL) OVER (of_order) AS shown,
+                               row_number() OVER (of_order) AS nth
+                        FROM audit.v_orders_meant o
+                        LEFT JOIN audit.fills f ON f.order_key = o.order_key
+                        WHERE o.position_id IS NOT NULL
+                        WINDOW of_order AS (PARTITION BY o.account, o.exchange, o.position_id, o.order_key)
+                    ) AS s
+                    WINDOW in_order AS (PARTITION BY s.account, s.exchange, s.position_id
+                                        ORDER BY s.exchange_at NULLS LAST, s.created_at, s.order_key, s.exchange_trade_id)
+                ) AS t
+            ) AS r
+        ) AS u
+        GROUP BY u.account, u.exchange, u.position_id
+    ) AS v
+) AS w;
 
 -- When a position had a stop, and when it had none, from its first execution to its last, or until now. has_stop is NULL
 -- where only a stop stands of which nobody knows whether it does.
@@ -290,6 +283,8 @@ CROSS JOIN LATERAL audit.position_stops(
     CASE WHEN p.is_open IS NOT FALSE THEN now() ELSE coalesce(p.closed_at, p.last_fill_at) END) AS s;
 
 -- Positions, one row each. intended_result - slippage = gross_result, gross_result - fees = net_result.
+-- The closed ones are found by their last execution, so that those of a time (closed_at) are found by an index; then each is
+-- reckoned by itself, which OFFSET 0 sees to.
 CREATE VIEW audit.v_positions AS
 SELECT p.account, p.exchange, p.position_id, p.symbol, CASE p.side WHEN 'buy' THEN 'long' WHEN 'sell' THEN 'short' END AS side,
        p.signal_id, p.currency, p.is_open, p.opened_at, p.closed_at,
@@ -308,7 +303,28 @@ SELECT p.account, p.exchange, p.position_id, p.symbol, CASE p.side WHEN 'buy' TH
                                      coalesce(p.closed_at, now())) AS s
        ) END AS seconds_without_stop,
        p.orders, p.fills
-FROM audit.v_position_figures p;
+FROM (
+    SELECT o.account, o.exchange, o.position_id, f.exchange_at AS closed_at, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
+           q.opened_at, q.entry_quantity, q.entry_price, q.exit_quantity, q.exit_price, q.intended_entry_price,
+           q.intended_exit_price, q.entry_slippage, q.exit_slippage, q.fees, q.fees_other, q.gross_result, q.why_not, q.orders,
+           q.fills
+    FROM audit.fills f
+    JOIN audit.bot_orders() o ON o.order_key = f.order_key
+    CROSS JOIN LATERAL (
+        SELECT * FROM audit.v_position_figures c
+        WHERE c.account = o.account AND c.exchange = o.exchange AND c.position_id = o.position_id OFFSET 0
+    ) AS q
+    WHERE q.closed_at IS NOT NULL AND q.last_order = f.order_key AND q.last_trade = f.exchange_trade_id
+      AND NOT EXISTS (SELECT FROM audit.bot_orders() later JOIN audit.fills l ON l.order_key = later.order_key
+                      WHERE later.position_id = o.position_id AND later.exchange = o.exchange AND later.account = o.account
+                        AND l.exchange_at > f.exchange_at)
+    UNION ALL
+    SELECT q.account, q.exchange, q.position_id, NULL, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
+           q.opened_at, q.entry_quantity, q.entry_price, q.exit_quantity, q.exit_price, q.intended_entry_price,
+           q.intended_exit_price, q.entry_slippage, q.exit_slippage, q.fees, q.fees_other, q.gross_result, q.why_not, q.orders,
+           q.fills
+    FROM audit.v_position_figures q WHERE q.closed_at IS NULL
+) AS p;
 
 -- Closed positions whose result is known, one after the other; the account begins at 0.
 CREATE VIEW audit.v_equity AS
@@ -350,7 +366,7 @@ FROM (
                coalesce(sum(p.gross_result - p.fees) OVER (PARTITION BY p.account, p.currency
                                                            ORDER BY p.closed_at, p.exchange, p.position_id), 0) AS equity
         FROM audit.v_position_figures p
-        WHERE p.is_open IS NOT TRUE AND p.fills + p.orders > 0 AND p.why_not IS DISTINCT FROM 'nothing was executed'
+        WHERE p.is_open IS NOT TRUE AND (p.executed > 0 OR p.is_open IS NULL)
     ) AS d
 ) AS e
 GROUP BY e.account, e.currency;
@@ -359,8 +375,8 @@ GROUP BY e.account, e.currency;
 CREATE VIEW audit.v_daily AS
 SELECT a.day, a.account, a.exchange, a.currency, sum(a.positions_closed)::bigint AS positions_closed,
        sum(a.orders)::bigint AS orders, sum(a.fills)::bigint AS fills, sum(a.rejected)::bigint AS rejected,
-       CASE WHEN sum(a.unknown) = 0 THEN sum(a.net_result) END AS net_result,
-       CASE WHEN sum(a.unknown) = 0 THEN sum(a.fees) END AS fees
+       sum(a.net_result) AS net_result, sum(a.fees) FILTER (WHERE a.net_result IS NOT NULL) AS fees,
+       sum(a.unknown)::bigint AS unknown
 FROM (
     SELECT (p.closed_at AT TIME ZONE 'utc')::date AS day, p.account, p.exchange, p.currency, 1 AS positions_closed, 0 AS orders,
            0 AS fills, 0 AS rejected, p.gross_result - p.fees AS net_result, p.fees,
@@ -392,7 +408,7 @@ GROUP BY r.exchange, r.account, r.code, r.reason;
 CREATE VIEW audit.v_latency AS
 SELECT e.exchange, e.account, e.action, e.called_at, e.answered_at,
        round((extract(epoch FROM e.answered_at - e.called_at) * 1000)::numeric, 3) AS milliseconds, e.kind,
-       audit.text_of(e.body #> '{response,http_status}')::integer AS http_status,
+       (audit.readable(e.body) #>> '{response,http_status}')::integer AS http_status,
        e.correlation_id, e.intent_id, e.stored_no
 FROM audit.events e
 WHERE e.kind IN ('acknowledged', 'unchanged', 'rejected', 'not_sent', 'outcome_unknown')
@@ -412,11 +428,11 @@ SELECT 'unknown' AS kind, o.exchange, o.account, o.symbol, o.order_key, o.create
        coalesce(o.reason, 'no answer came that can be trusted') AS words
 FROM audit.bot_orders() o WHERE o.status = 'UNKNOWN'
 UNION ALL
-SELECT 'unattributed', e.exchange, e.account, coalesce(audit.text_of(e.body #> '{market,exchange_symbol}'),
-                                                       audit.text_of(e.body #> '{market,symbol}')),
+SELECT 'unattributed', e.exchange, e.account, coalesce(audit.readable(e.body) #>> '{market,exchange_symbol}',
+                                                       audit.readable(e.body) #>> '{market,symbol}'),
        NULL, e.called_at,
-       concat_ws(' ', 'a private write that nothing explains:', audit.text_of(e.body #> '{request,method}'),
-                 audit.text_of(e.body #> '{request,path}'))
+       concat_ws(' ', 'a private write that nothing explains:', audit.readable(e.body) #>> '{request,method}',
+                 audit.readable(e.body) #>> '{request,path}')
 FROM audit.events e WHERE e.kind = 'unattributed'
 UNION ALL
 SELECT 'unlinked', o.exchange, o.account, o.symbol, o.order_key, o.created_at AT TIME ZONE 'utc',
@@ -439,5 +455,5 @@ SELECT 'quarantined', NULL, NULL, NULL, NULL, q.quarantined_at,
 FROM audit.quarantine q WHERE q.resolved_at IS NULL
 UNION ALL
 SELECT 'gap', e.exchange, e.account, NULL, NULL, e.called_at,
-       coalesce(audit.text_of(e.body #> '{reason}'), 'records are missing here')
+       coalesce(audit.readable(e.body) #>> '{reason}', 'records are missing here')
 FROM audit.events e WHERE e.kind = 'gap';
