@@ -213,6 +213,11 @@ class Adoption:
             journal.close()
 
 
+def side_folders(beside: Path) -> list[Path]:
+    """The folders of such journals in `beside`, the journal's."""
+    return sorted(path for path in beside.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
+
+
 def _remove(folder: Path) -> None:
     lock = FolderLock(folder)  # nobody may begin to write here while it goes
     try:

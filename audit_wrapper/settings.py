@@ -15,6 +15,7 @@ import msgspec
 from audit_wrapper.errors import SettingsError
 
 PREFIX = "AUDIT_WRAPPER_"
+DEBUG = "AUDIT_WRAPPER_DEBUG"  # the command line's, and no setting: "1" shows where an error of ours came from
 
 _MAY_BE_NONE = ("dsn", "positions_table")
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -73,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         environment = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         for variable, text in environment.items():
-            if variable.startswith(PREFIX):
+            if variable.startswith(PREFIX) and variable != DEBUG:
                 name = variable.removeprefix(PREFIX).lower()
                 _known(name, f"environment variable {variable}")
                 if text == "" and name not in _MAY_BE_NONE:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import os
 import shlex
 import tempfile
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audit_wrapper.command import options
 from audit_wrapper.command.codes import FINE, PROG, WRONG
-from audit_wrapper.command.options import Account, BotSchema, Dsn, Exchange, Journal, Position, Since, Symbol, Until, settings_of
+from audit_wrapper.command.running import run
 from audit_wrapper.command.voice import Voice
 from audit_wrapper.settings import Settings
 from audit_wrapper.tables.figures import Figures, Range, read_figures
@@ -28,71 +28,69 @@ _NEEDED = ("jinja2", "plotly")
 ROWS = 5_000  # of a long table; a browser sorts so many at once, and a file of them can still be sent
 _GAPS = 20
 
-_EPILOG = f"""
-Example:
-
-  {PROG} report --since 7d -o report.html
-
-Needs jinja2 and plotly: pip install "audit-wrapper[report]". The file has some 5 MB, most of it the library that draws the charts, so
-that the page needs no network when it is opened.
-"""
-
-
-def register(app: typer.Typer) -> None:
-    app.command("report", help="One page with results, costs, stops, latency, orders and open questions.", epilog=_EPILOG)(
-        report
-    )
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the page goes: report.html.")]
 
 
 def report(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the page goes: report.html.")],
-    since: Since = None,
-    until: Until = None,
-    exchange: Exchange = None,
-    account: Account = None,
-    symbol: Symbol = None,
-    position: Position = None,
-    dsn: Dsn = None,
-    journal: Journal = None,
-    bot_schema: BotSchema = None,
+    output: Output,
+    since: options.Since = None,
+    until: options.Until = None,
+    exchange: options.Exchange = None,
+    account: options.Account = None,
+    symbol: options.Symbol = None,
+    position: options.Position = None,
+    dsn: options.Dsn = None,
+    journal: options.Journal = None,
+    bot_schema: options.BotSchema = None,
 ) -> int:
-    """Make the page. Exit code 2: nothing happened in the range, or the file cannot be written."""
+    """One page to look at, to send, to print: results and costs, equity, stops, latency, orders, open questions.
+
+    Needs jinja2 and plotly: pip install "audit-wrapper[report]". The file has some 5 MB, nearly all of it the library that draws
+    the charts: the page needs no network when it is opened.
+
+    \b
+    Examples:
+      audit-wrapper report --since 7d -o report.html
+      audit-wrapper report --since 2026-01-01 --until 2026-02-01 --exchange bybit -o january.html
+    """
     voice = Voice()
-    problem = _cannot_be(output, since, until)
-    if problem is not None:
-        voice.say(f"{PROG} report: {problem}")
-        return WRONG
+    _check(output, since, until)
+    from audit_wrapper.report.page import render
+
     within = Range(since=since, until=until, exchange=exchange, account=account, symbol=symbol, position=position)
-    settings = settings_of(dsn=dsn, journal=journal, bot_schema=bot_schema)
-    figures, address = asyncio.run(_read(settings, within))
+    settings = options.settings_of(dsn=dsn, journal=journal, bot_schema=bot_schema)
+    figures, address = run(_read(settings, within), "broken off; no page was written")
     if figures.is_empty:
         voice.say(f"{PROG} report: {_nothing(figures, within)}")
         return WRONG
-    from audit_wrapper.report.page import render
-
     page = render(figures, _about(figures, within, settings, address))
     try:
         _write(output, page)
     except OSError as refused:
-        voice.say(f"{PROG} report: cannot write {output}: {refused.strerror or refused}")
-        return WRONG
+        raise typer.BadParameter(f"{output} cannot be written: {refused.strerror or refused}") from None
     voice.say(f"{output}: {len(page.encode()) / 1e6:.1f} MB; open it in a browser")
     return FINE
 
 
-def _cannot_be(output: Path, since: datetime | None, until: datetime | None) -> str | None:
+def register(app: typer.Typer) -> None:
+    """Make it a command of `app`."""
+    app.command("report")(report)
+
+
+def _check(output: Path, since: datetime | None, until: datetime | None) -> None:
+    """Before anything is asked. Raises typer.BadParameter."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        return f'{" and ".join(missing)} {"is" if len(missing) == 1 else "are"} missing: pip install "audit-wrapper[report]"'
+        raise typer.BadParameter(f'{" and ".join(missing)} not installed: pip install "audit-wrapper[report]"')
     if str(output) == "-":
-        return "a page of 5 MB does not go to the terminal: name a file, -o report.html"
+        raise typer.BadParameter("a page of 5 MB is not for a terminal: name a file, -o report.html")
     if output.is_dir():
-        return f"{output} is a folder: name a file in it, -o {output / 'report.html'}"
+        raise typer.BadParameter(f"{output} is a folder: name a file in it, -o {output / 'report.html'}")
     if not output.absolute().parent.is_dir():
-        return f"there is no folder {output.absolute().parent}: make it first, or name another file"
-    if since is not None and until is not None and since >= until:
-        return f"the range ends ({until.isoformat()}) before it begins ({since.isoformat()})"
-    return None
+        raise typer.BadParameter(f"there is no folder {output.absolute().parent}: make it first, or name another file")
+    if since is not None and since >= (until or datetime.now(UTC)):
+        ends = until.isoformat() if until is not None else "now"
+        raise typer.BadParameter(f"the range ends ({ends}) before it begins ({since.isoformat()})")
 
 
 async def _read(settings: Settings, within: Range) -> tuple[Figures, str]:
@@ -101,22 +99,18 @@ async def _read(settings: Settings, within: Range) -> tuple[Figures, str]:
 
 
 def _nothing(figures: Figures, within: Range) -> str:
-    of = "".join(
-        f" of {name} {value}"
-        for name, value in (
-            ("exchange", within.exchange),
-            ("account", within.account),
-            ("symbol", within.symbol),
-            ("position", within.position),
-        )
-        if value is not None
-    )
+    of = "".join(f" of {name} {value}" for name, value in _restricted(within))
     if figures.first_at is None or figures.last_at is None:
         return f"there is nothing{of} in the trail" if of else "the trail is empty: no order has been recorded yet"
     return (
         f"nothing{of} happened {_range(within)}; the trail has orders{of} from {figures.first_at:%Y-%m-%d %H:%M} to "
         f"{figures.last_at:%Y-%m-%d %H:%M} UTC"
     )
+
+
+def _restricted(within: Range) -> list[tuple[str, str]]:
+    names = ("exchange", "account", "symbol", "position")
+    return [(name, value) for name in names if (value := getattr(within, name)) is not None]
 
 
 def _range(within: Range) -> str:
@@ -130,19 +124,10 @@ def _range(within: Range) -> str:
 def _about(figures: Figures, within: Range, settings: Settings, address: str) -> About:
     from audit_wrapper.report.page import About
 
-    restricted = [
-        (name, value)
-        for name, value in (
-            ("exchange", within.exchange),
-            ("account", within.account),
-            ("symbol", within.symbol),
-            ("position", within.position),
-        )
-        if value is not None
-    ]
-    options = "".join(f" --{name} {shlex.quote(value)}" for name, value in restricted)
+    restricted = _restricted(within)
+    given = "".join(f" --{name} {shlex.quote(value)}" for name, value in restricted)
     for name, at in (("since", within.since), ("until", within.until or figures.database["at"])):
-        options += f" --{name} {at:%Y-%m-%dT%H:%M:%S.%f}" if at is not None else ""
+        given += f" --{name} {at:%Y-%m-%dT%H:%M:%S.%f}" if at is not None else ""
     accounts: dict[str, list[str]] = {}
     for row in figures.accounts:
         accounts.setdefault(str(row["account"]), []).append(str(row["exchange"]))
@@ -155,8 +140,8 @@ def _about(figures: Figures, within: Range, settings: Settings, address: str) ->
             ("made", f"{figures.database['at']:%Y-%m-%d %H:%M:%S} UTC"),
             ("audit-wrapper", version("audit-wrapper")),
         ],
-        command=f"{PROG} report{options} -o report.html",
-        export={name: f"{PROG} export {name}{options} -o {name}.csv" for name in ("orders", "fills", "positions")}
+        command=f"{PROG} report{given} -o report.html",
+        export={name: f"{PROG} export {name}{given} -o {name}.csv" for name in ("orders", "fills", "positions")}
         | {"questions": "SELECT * FROM audit.v_open_questions"},
     )
 

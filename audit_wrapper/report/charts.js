@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const PAPER = 690; // pixels between the margins of an A4 page
+  const PAPER = 650; // pixels: an A4 page less its margins and the box around a chart
   const root = document.documentElement;
   const night = matchMedia("(prefers-color-scheme: dark)");
   const shades = JSON.parse(document.getElementById("shades").textContent);
@@ -19,7 +19,7 @@
       let wanted = text;
       if (dark) for (const [day, dusk] of Object.entries(shades)) wanted = wanted.replaceAll(day, dusk);
       const { data, layout } = JSON.parse(wanted);
-      if (width) Object.assign(layout, { width: place.closest(".half") ? width / 2 - 12 : width, autosize: false });
+      if (width) Object.assign(layout, { width, autosize: false });
       Plotly.react(place, data, layout, options);
     }
   };

@@ -148,7 +148,7 @@ def gaps(stops: Mapping[tuple[str, str, str], Sequence[Row]]) -> str:
     names = [html.escape(f"{key[2]} {parts[0]['symbol']}"[:20]) for key, parts in shown]
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
     figure.update_xaxes(
-        range=[-0.4, 100.4], tickvals=[0, 50, 100], ticktext=["opened", "half of its time", "end"], showgrid=False
+        range=[-0.4, 100.4], tickvals=[0, 50, 100], ticktext=["opened", "half-way", "end"], tickangle=0, showgrid=False
     )
     figure.update_layout(barmode="overlay", bargap=0.35)
     return _drawn(figure, height=86 + 24 * max(2, len(shown)), left=124, right=84, bottom=28, legend=True)
@@ -166,25 +166,27 @@ def latency(bins: Sequence[Row], summary: Row) -> str:
         customdata=[[f"{10**edge:.3g}", f"{10 ** (edge + 0.1):.3g}"] for edge in left],
         hovertemplate="%{customdata[0]} to %{customdata[1]} ms: %{y}<extra></extra>",
     )
-    for name, dash, place in (("p50", "dash", "bottom"), ("p99", "dot", "top")):
+    ends = (math.floor(min(left, default=0)), math.ceil(max(left, default=1) + 0.1))
+    decades = list(range(ends[0], ends[1] + 1))
+    for name, dash in (("p50", "dash"), ("p99", "dot")):
         at = math.log10(max(float(summary[name]), 0.01))
         figure.add_vline(x=at, line={"color": INK[0], "width": 1, "dash": dash})
+        is_left = name == "p50" and at - ends[0] > 0.35 * (ends[1] - ends[0])
         figure.add_annotation(
             x=at,
             y=1,
             yref="paper",
             yanchor="bottom",
-            xanchor="right" if name == "p50" else "left",
+            xanchor="right" if is_left or ends[1] - at < 0.25 * (ends[1] - ends[0]) else "left",
+            yshift=0 if name == "p50" else 13,
             showarrow=False,
             text=f"{name} {milliseconds(summary[name])} ms",
         )
-    ends = (math.floor(min(left, default=0)), math.ceil(max(left, default=1) + 0.1))
-    decades = list(range(ends[0], ends[1] + 1))
     figure.update_xaxes(
         range=[ends[0], ends[1]], tickvals=decades, ticktext=[f"{exact(Decimal(10) ** d)} ms" for d in decades]
     )
     figure.update_yaxes(title_text="requests", rangemode="tozero")
-    return _drawn(figure, height=240, left=56, top=30, bottom=30)
+    return _drawn(figure, height=244, left=56, top=34, bottom=30)
 
 
 def _floats(rows: Sequence[Row], column: str) -> list[float | None]:

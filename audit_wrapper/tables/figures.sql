@@ -24,8 +24,9 @@ WHERE ($1::timestamptz IS NULL OR created_at >= $1) AND ($2::timestamptz IS NULL
 ORDER BY account, exchange;
 
 -- name: in_range
--- Begins the queries of positions. in_range: closed in the range, or not closed at its end. wanted leaves out early what
--- cannot be: of a position that was closed in the range an order changed in it, give or take a day for clocks that differ.
+-- Begins the queries of positions. in_range: closed in the range, or not closed at its end; not those of which nothing was executed.
+-- wanted leaves out early what cannot be in it: of a position that was closed in the range an order changed in it, give or take
+-- a day for clocks that differ.
 -- Where no price was meant for an entry or an exit, what was paid stands for it; then that slippage is not known, and not in it.
 WITH wanted AS (
     SELECT o.account, o.exchange, o.position_id
@@ -40,8 +41,12 @@ WITH wanted AS (
 ), in_range AS (
     SELECT p.*, coalesce(p.entry_slippage, 0) + coalesce(p.exit_slippage, 0) AS slippage_known,
            p.gross_result + coalesce(p.entry_slippage, 0) + coalesce(p.exit_slippage, 0) AS intended_known
-    FROM audit.v_positions p JOIN wanted USING (account, exchange, position_id)
-    WHERE p.why_not IS DISTINCT FROM 'nothing was executed' AND ($5::text IS NULL OR p.symbol = $5)
+    FROM wanted w CROSS JOIN LATERAL (
+        SELECT * FROM audit.v_positions v
+        WHERE v.account = w.account AND v.exchange = w.exchange AND v.position_id = w.position_id
+        OFFSET 0  -- each is looked up by its index, and reckoned once
+    ) AS p
+    WHERE (p.why_not IS NULL OR p.why_not NOT LIKE 'nothing was executed%') AND ($5::text IS NULL OR p.symbol = $5)
       AND (p.closed_at IS NULL OR (($1::timestamptz IS NULL OR p.closed_at >= $1)
                                    AND ($2::timestamptz IS NULL OR p.closed_at < $2)))
 )
