@@ -20,6 +20,7 @@ _COMMANDS: tuple[str, ...] = (
     "trades",
     "explain",
     "tail",
+    "report",
     "export",
     "reconcile",
     "completeness",
