@@ -41,7 +41,7 @@ def told_settings() -> dict[str, tuple[str, str, str]]:
 def test_every_setting_is_told() -> None:
     told, fields = told_settings(), set(Settings.__struct_fields__)
     assert sorted(fields - told.keys()) == [], "docs/settings.md does not tell these settings"
-    assert sorted(told.keys() - fields - SETTINGS_NOT_YET) == [], "docs/settings.md tells settings that are none"
+    assert sorted(told.keys() - fields) == [], "docs/settings.md tells settings that are none"
 
 
 @pytest.mark.parametrize("name", sorted(set(told_settings()) & set(Settings.__struct_fields__)))
@@ -150,13 +150,6 @@ def test_every_block_of_sql_is_run(path: Path) -> None:
 
 # -- commands
 
-# Told by the pages ahead of the code. Whoever adds one takes it off here; the last test below says so.
-NOT_YET = {
-    "backfill", "completeness", "deliver", "doctor", "explain", "init", "orders", "quarantine", "reconcile", "status",
-    "upgrade", "verify",
-}  # fmt: skip
-SETTINGS_NOT_YET = {"delivery", "metrics"}
-
 
 def commands_of(path: Path) -> list[str]:
     """Every command line of ours on a page or in a unit: in blocks of shell as a whole, in the text between backquotes."""
@@ -183,15 +176,10 @@ def parsed(line: str) -> None:
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_can_be_given(line: str) -> None:
-    there = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    name = line.split()[1]
-    if name == "--help":
+    if line.split()[1] == "--help":
         with pytest.raises(typer.Exit):
             parsed(line)
         return
-    if name not in there:
-        assert name in NOT_YET, f"there is no command {name}; there are {sorted(there)}"
-        pytest.skip(f"the command {name} is not there yet")
     parsed(line)
 
 
@@ -200,14 +188,7 @@ def test_a_command_that_cannot_be_given() -> None:
         parsed("audit-wrapper nonsense")
 
 
-def test_what_is_not_there_yet() -> None:
-    """Fails when a command or setting has come that the lists above still name: take it off them."""
-    there = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert sorted(NOT_YET & there) == [], "take these off NOT_YET"
-    assert sorted(SETTINGS_NOT_YET & set(Settings.__struct_fields__)) == [], "take these off SETTINGS_NOT_YET"
-
-
 def test_units_set_what_there_is() -> None:
     for unit in DOCS.glob("systemd/*.service"):
         for variable in re.findall(r"AUDIT_WRAPPER_(\w+)=", unit.read_text(encoding="utf-8")):
-            assert variable.lower() in {*Settings.__struct_fields__, *SETTINGS_NOT_YET}
+            assert variable.lower() in Settings.__struct_fields__
