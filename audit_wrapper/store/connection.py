@@ -159,8 +159,8 @@ class Connections:
         self.statement_timeout_s = statement_timeout_s
         parts = urlsplit(dsn)
         options = parse_qsl(parts.query, keep_blank_values=True)
-        self._pooled = (_POOLED, "0") in options
-        if self._pooled:  # the server does not know it
+        self.pooled = (_POOLED, "0") in options
+        if self.pooled:  # the server does not know it
             options.remove((_POOLED, "0"))
             dsn = urlunsplit(parts._replace(query=urlencode(options, safe="/:")))
         self._hosts = hosts(dsn)
@@ -230,7 +230,7 @@ class Connections:
         said = "target_session_attrs" in self.dsn or "PGTARGETSESSIONATTRS" in os.environ
         if len(self._hosts) > 1 and not said:
             options["target_session_attrs"] = "read-write"  # after a failover the first may be the standby
-        if self._pooled:
+        if self.pooled:
             options["statement_cache_size"] = 0  # a statement and its values then go out together
         problem: Exception | None = None
         for patience_s in (_CONNECT_TIMEOUT_S, max(_CONNECT_TIMEOUT_S, self.statement_timeout_s)):

@@ -87,7 +87,7 @@ class PostgresStore:
         await self._connections.open()
         try:
             async with self._connections.use("prepare the schema") as con:
-                await schema.migrate(con, self._sql, self._bot_schema)
+                await schema.migrate(con, self._sql, self._bot_schema, pooled=self._connections.pooled)
         except BaseException:
             await self._connections.close()
             raise

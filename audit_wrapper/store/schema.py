@@ -95,10 +95,18 @@ def schema_sql(bot_schema: str = "monitoring", role: str | None = None) -> str:
     )
 
 
-async def migrate(con: Connection, sql: Queries, bot_schema: str) -> None:
-    """Bring the database up to date. Does nothing, and takes no lock, where it is already."""
+async def migrate(con: Connection, sql: Queries, bot_schema: str, *, pooled: bool = False) -> None:
+    """Bring the database up to date. Does nothing, and takes no lock, where it is already.
+
+    pooled: each transaction may be on another connection of the server's, where no lock can be held.
+    """
     await _check_server(con, sql)
     if not await _is_current(con, sql, bot_schema):
+        if pooled:
+            raise SchemaError(
+                "the schema has to be made or upgraded, and that cannot be done through a pooler by transaction: do it once "
+                "through a direct connection to PostgreSQL: audit-wrapper init --dsn postgresql://..."
+            )
         await _fit(con, sql, bot_schema)
     await views.install(con, sql, bot_schema)
 

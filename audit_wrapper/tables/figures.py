@@ -91,7 +91,9 @@ async def read_figures(reader: Reader, within: Range, *, rows: int, gaps: int) -
 
 
 async def _read(con: Connection, queries: Queries, within: Range, rows: int, gaps: int) -> Figures:
-    async def read(name: str, *limit: int, after: str | None = None, arguments: Sequence[Any] = within.arguments) -> Any:
+    async def read(
+        name: str, *limit: int, after: str | None = None, arguments: Sequence[Any] = within.arguments
+    ) -> Any:
         text = queries[name] if after is None else f"{queries[after]}\n{queries[name]}"
         return await con.fetch(text, *arguments, *limit)
 

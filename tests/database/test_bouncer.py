@@ -15,7 +15,7 @@ import pytest
 from bouncer import PgBouncer, program
 from rig import Rig
 
-from audit_wrapper.errors import SettingsError, StoreUnavailable
+from audit_wrapper.errors import SchemaError, SettingsError, StoreUnavailable
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.connection import Connections
 from audit_wrapper.store.postgres import PostgresStore
@@ -55,6 +55,15 @@ async def test_transaction_pooling_works_with_a_word_in_the_dsn(audit_dsn, new_j
         async with Reader(Settings(dsn=dsn)) as reader, reader.snapshot() as con:
             assert await con.fetchval("SELECT count(*) FROM audit.events") == 2 * BOTS * ORDERS
     assert await orders_in(connection) == BOTS * ORDERS
+
+
+async def test_a_schema_is_not_made_through_transaction_pooling(fresh_dsn):
+    with PgBouncer(fresh_dsn, pool_mode="transaction") as bouncer:
+        dsn = bouncer.dsn + "?statement_cache_size=0"
+        with pytest.raises(SchemaError, match="direct connection"):
+            await PostgresStore(dsn).open()
+        async with PostgresStore(fresh_dsn), PostgresStore(dsn) as store:
+            assert await store.rebuild() == 0
 
 
 async def test_transaction_pooling_without_the_word_is_an_error(audit_dsn, new_journal):
