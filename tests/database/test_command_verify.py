@@ -151,6 +151,17 @@ async def test_what_is_in_quarantine_is_a_part_of_the_chain(
     assert len(wrong(await call("--dsn", audit_dsn, "--json"))) == 2  # the journal misses it, and so does the chain
 
 
+async def test_what_was_set_aside_once_and_delivered_since(
+    call: Call, day: Path, audit_dsn: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "INSERT INTO audit.quarantine SELECT stream, seq, convert_to(body::text, 'UTF8'), hash, 'refused' FROM audit.events "
+        "WHERE seq IN (1, 7, 12)"
+    )
+    told = json.loads((await call("--dsn", audit_dsn, "--json")).out)
+    assert (told["clean"], told["streams"][0]["entries"], told["streams"][0]["set_aside"]) == (True, 12, 0)
+
+
 async def test_a_journal_that_got_another_name(
     call: Call, day: Path, audit_dsn: str, journal: Any, tmp_path: Path, connection: asyncpg.Connection
 ) -> None:
