@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from called import Ended, called_beside, ran, started
 from rig import Payload, Rig
 
-from audit_wrapper.journal import layout
+from audit_wrapper.journal import FileJournal, layout
 
 Call = Callable[..., Awaitable[Ended]]
 ORDERS = 6  # of two records each
@@ -133,6 +134,20 @@ async def test_what_was_done_to_the_journal(call: Call, day: Path, audit_dsn: st
     path.write_bytes(whole + b"13 ab")  # a kill in the middle of a write
     torn = await call("--dsn", audit_dsn)
     assert (torn.code, "harmless: " in torn.out) == (0, True), torn
+
+
+async def test_what_a_forked_child_left(call: Call, day: Path, journal: Any) -> None:
+    with closing(FileJournal.open(day / "fork-4711")) as left:
+        for entry in journal.order("f"):
+            left.append(entry.payload)
+    told = json.loads((await call("--json")).out)
+    assert [(one["folder"], one["entries"]) for one in told["journals"]] == [
+        ("audit-journal", 12),
+        ("audit-journal/fork-4711", 2),
+    ]
+    (path,) = layout.segment_paths(day / "fork-4711")
+    path.write_bytes(path.read_bytes().replace(b'"buy"', b'"sel"', 1))
+    assert len(wrong(await call("--json"))) == 1
 
 
 async def test_what_is_in_quarantine_is_a_part_of_the_chain(
