@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
 import time
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -24,6 +27,7 @@ class Progress:
     def __init__(self, voice: Voice, doing: str, total: int = 0) -> None:
         self._voice, self._doing, self._total = voice, doing, total
         self._began = time.monotonic()
+        self._done = 0
         self._bar: Bar | None = None
 
     def __enter__(self) -> Self:
@@ -48,15 +52,34 @@ class Progress:
             self._total = total
         if doing is not None and doing != self._doing:
             self._doing, self._began = doing, time.monotonic()
+        self._done = done
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], description=self._doing, completed=done, total=self._total or None)
         elif time.monotonic() - self._voice.said_at >= _SAY_EVERY_S:
-            self._voice.say(self._line(done))
+            self._voice.say(self._line)
 
-    def _line(self, done: int) -> str:
-        if not self._total or not done:
-            return f"{self._doing}: {done}"
-        share = min(1.0, done / self._total)
+    @contextlib.asynccontextmanager
+    async def patience(self) -> AsyncIterator[None]:
+        """Say how far it is also while `reach` is not called: one statement of the database may take long."""
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(max(_SAY_EVERY_S - (time.monotonic() - self._voice.said_at), _SAY_EVERY_S / 10))
+                if time.monotonic() - self._voice.said_at >= _SAY_EVERY_S:
+                    self._voice.say(self._line)
+
+        beating = asyncio.create_task(beat()) if self._bar is None else None
+        try:
+            yield
+        finally:
+            if beating is not None:
+                beating.cancel()
+
+    @property
+    def _line(self) -> str:
+        if not self._total or not self._done:
+            return f"{self._doing}: {self._done}" if self._done else self._doing
+        share = min(1.0, self._done / self._total)
         left = (time.monotonic() - self._began) * (1 - share) / share
         return f"{self._doing}: {share:.0%}, about {duration(left)} left"
 

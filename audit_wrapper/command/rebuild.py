@@ -74,11 +74,12 @@ async def _rebuild(settings: Settings, voice: Voice, as_json: bool) -> int:
     began = time.monotonic()
     async with database_of(settings, voice) as (database, address), store_of(database, address) as store:
         with Progress(voice, "waiting for deliveries") as progress:
-            orders = await store.rebuild(
-                lambda what, done, total: progress.reach(
-                    done, total, "reading the records" if what == "records" else "making the orders"
-                )
-            )
+
+            def told(what: str, done: int, total: int) -> None:
+                progress.reach(done, total, "reading the records" if what == "records" else "making the orders")
+
+            async with progress.patience():
+                orders = await store.rebuild(told)
     took = time.monotonic() - began
     if as_json:
         voice.show(json.dumps({"orders": orders, "seconds": round(took, 3)}))

@@ -11,6 +11,7 @@ import typer
 
 from audit_wrapper.command import options
 from audit_wrapper.command.codes import AWAY, FINE, PROG
+from audit_wrapper.command.progress import Progress
 from audit_wrapper.command.running import run
 from audit_wrapper.command.storing import database_of, reaching, store_of
 from audit_wrapper.command.voice import Voice
@@ -96,8 +97,9 @@ async def _brought_up_to_date(settings: Settings, voice: Voice, as_json: bool) -
                 async with connections.use("look at the schema") as con:
                     before = await shape_of(con, sql, settings.bot_schema)
             try:
-                async with store_of(database, address):
-                    pass
+                with Progress(voice, "preparing the schema; an index on a large table takes its time") as progress:
+                    async with progress.patience(), store_of(database, address):
+                        pass
             except SchemaError as problem:
                 voice.say(
                     f"{PROG}: {problem}\nor have somebody with the rights run the output of: audit-wrapper init --sql --role NAME"

@@ -31,7 +31,7 @@ SELECT seq, hash, body, payload FROM (
     (SELECT seq, hash, NULL, payload FROM audit.quarantine
      WHERE stream = $1 AND seq > $2 AND seq <= $3 AND resolved_at IS NULL ORDER BY seq LIMIT $4)
 ) AS entries
-ORDER BY seq LIMIT $4;
+ORDER BY seq, body IS NULL LIMIT $4;
 
 -- name: hashes_at
 -- What other journals have under this number: one of them may be the one that this journal went on from.

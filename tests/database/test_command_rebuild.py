@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 from called import ROOT, Ended, called_beside, ran, started
 
+from audit_wrapper.command import progress
 from audit_wrapper.store.postgres import PostgresStore
 
 Call = Callable[..., Awaitable[Ended]]
@@ -127,6 +128,23 @@ async def test_broken_off_it_changes_nothing(
             process.kill()
     assert (process.returncode, out, err) == (130, "", "broken off; nothing was changed\n")
     assert await contents() == spoiled_now
+
+
+async def test_it_says_that_it_waits(
+    call: Call, spoiled: Any, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_SAY_EVERY_S", 0.01)
+    waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'audit.events'::regclass)"
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE audit.events IN ROW EXCLUSIVE MODE")  # somebody delivers
+        running = asyncio.create_task(call("--yes"))
+        async with asyncio.timeout(30):
+            while not await connection.fetchval(waiting):
+                assert not running.done()
+        await connection.execute("SELECT pg_sleep(0.1)")  # ten times as long as anybody is left without a word
+    done = await running
+    assert done.code == 0
+    assert done.err.startswith("waiting for deliveries\n")
 
 
 async def test_what_cannot_be(call: Call, fresh_dsn: str) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from called import Ended, called_beside, ran, started
 from rig import Payload, Rig
 
-from audit_wrapper.journal import layout
+from audit_wrapper.journal import FileJournal, layout
 
 Call = Callable[..., Awaitable[Ended]]
 ORDERS = 6  # of two records each
@@ -135,6 +136,20 @@ async def test_what_was_done_to_the_journal(call: Call, day: Path, audit_dsn: st
     assert (torn.code, "harmless: " in torn.out) == (0, True), torn
 
 
+async def test_what_a_forked_child_left(call: Call, day: Path, journal: Any) -> None:
+    with closing(FileJournal.open(day / "fork-4711")) as left:
+        for entry in journal.order("f"):
+            left.append(entry.payload)
+    told = json.loads((await call("--json")).out)
+    assert [(one["folder"], one["entries"]) for one in told["journals"]] == [
+        ("audit-journal", 12),
+        ("audit-journal/fork-4711", 2),
+    ]
+    (path,) = layout.segment_paths(day / "fork-4711")
+    path.write_bytes(path.read_bytes().replace(b'"buy"', b'"sel"', 1))
+    assert len(wrong(await call("--json"))) == 1
+
+
 async def test_what_is_in_quarantine_is_a_part_of_the_chain(
     call: Call, audit_dsn: str, journal: Any, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
@@ -149,6 +164,17 @@ async def test_what_is_in_quarantine_is_a_part_of_the_chain(
     assert "(set aside in quarantine)" in said
     await connection.execute("DELETE FROM audit.quarantine")
     assert len(wrong(await call("--dsn", audit_dsn, "--json"))) == 2  # the journal misses it, and so does the chain
+
+
+async def test_what_was_set_aside_once_and_delivered_since(
+    call: Call, day: Path, audit_dsn: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "INSERT INTO audit.quarantine SELECT stream, seq, convert_to(body::text, 'UTF8'), hash, 'refused' FROM audit.events "
+        "WHERE seq IN (1, 7, 12)"
+    )
+    told = json.loads((await call("--dsn", audit_dsn, "--json")).out)
+    assert (told["clean"], told["streams"][0]["entries"], told["streams"][0]["set_aside"]) == (True, 12, 0)
 
 
 async def test_a_journal_that_got_another_name(
