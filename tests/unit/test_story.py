@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from audit_wrapper import codec
-from audit_wrapper.command.headline import header, span
+from audit_wrapper.command.headline import header
 from audit_wrapper.records import Action, Call, Failure, Market, Operation, Record, RecordKind, Request, Seam
 from audit_wrapper.tables import telling
 from audit_wrapper.tables.finding import Meant
@@ -212,4 +212,4 @@ def test_what_is_not_known_is_said_with_its_reason() -> None:
     ],
 )
 def test_durations_as_people_say_them(seconds: float, said: str) -> None:
-    assert span(timedelta(seconds=seconds)) == said
+    assert telling.span(timedelta(seconds=seconds)) == said
