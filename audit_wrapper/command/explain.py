@@ -12,7 +12,6 @@ import typer
 
 from audit_wrapper.command import looking, options
 from audit_wrapper.command.codes import FINE, WRONG
-from audit_wrapper.command.headline import header, span
 from audit_wrapper.command.running import run
 from audit_wrapper.command.table import painted, plain, terminal_width
 from audit_wrapper.command.voice import Voice
@@ -85,6 +84,8 @@ def explain(
     if json:
         voice.show(json_module.dumps(_data(story), indent=2, ensure_ascii=False))
     else:
+        from audit_wrapper.command.headline import header
+
         for line in (*header(story), None, *_timeline(story)):
             voice.show("" if line is None else painted(line))
     for words in story.incomplete:
@@ -108,6 +109,8 @@ async def _read(settings: Any, what: str, **place: str | None) -> tuple[list[Any
 
 def _timeline(story: Any) -> Iterator[Any]:
     from rich.text import Text
+
+    from audit_wrapper.tables.telling import span
 
     whats = [f"{step.role or ''} {step.what}".strip() for step in story.steps]
     width = max(map(len, [*whats, "what"]))

@@ -20,6 +20,7 @@ from audit_wrapper.command.codes import FINE, WRONG
 from audit_wrapper.command.looking import wanted_of
 from audit_wrapper.command.running import run
 from audit_wrapper.command.voice import Voice
+from audit_wrapper.records import OrderStatus
 
 _SIGN_OF_LIFE_S = 5.0
 _OF_THE_DISK = (
@@ -99,7 +100,8 @@ def export(
       audit-wrapper export orders --format jsonl | jq .status
     """
     voice = Voice()
-    wanted = wanted_of(position, symbol, exchange, account, status, purpose, since, until)
+    statuses = looking.OF_TRADES if what is What.TRADES else tuple(OrderStatus)
+    wanted = wanted_of(position, symbol, exchange, account, status, purpose, since, until, statuses)
     for name in _WITHOUT.get(what, ()):
         if getattr(wanted, name):
             raise typer.BadParameter(f"{what} have no {name}: leave --{name} out")

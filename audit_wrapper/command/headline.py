@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from audit_wrapper.command.table import plain
+from audit_wrapper.tables.telling import span
 
 
 def header(story: Any) -> Iterator[Any]:
@@ -104,19 +105,6 @@ def _of_order(story: Any) -> Iterator[tuple[str, str]]:
     )
     found = f"; what became of it is known by {order['found_by']}" if order["found_by"] else ""
     yield f"key {order['order_key']}; {of}{found}", ""
-
-
-def span(time: timedelta) -> str:
-    """A duration, as people say it."""
-    seconds = time.total_seconds()
-    if seconds < 1:
-        return f"{seconds * 1000:.1f} ms"
-    if seconds < 120:
-        return f"{seconds:.2f} s"
-    minutes, hours = int(seconds) // 60, int(seconds) // 3600
-    if minutes < 120:
-        return f"{minutes} min {int(seconds) % 60} s"
-    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 def _part(quantity: Decimal | None, price: Decimal | None) -> str:

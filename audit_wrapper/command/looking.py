@@ -16,6 +16,8 @@ from audit_wrapper.command.table import Column, show
 from audit_wrapper.command.voice import Voice
 from audit_wrapper.records import OrderStatus, Purpose
 
+OF_TRADES = (OrderStatus.FILLED, OrderStatus.PARTIALLY_FILLED)  # what was not executed is no trade
+
 Limit = Annotated[
     int, typer.Option("--limit", "-n", min=1, max=1_000_000, metavar="N", help="At most so many, the newest.")
 ]
@@ -37,14 +39,15 @@ def wanted_of(
     purpose: str | None,
     since: datetime | None,
     until: datetime | None,
+    statuses: Sequence[str] = tuple(OrderStatus),
 ) -> Any:
-    """The filters. Raises typer.BadParameter for a word that can be in no row."""
+    """The filters. Raises typer.BadParameter for a word that can be in no row. `statuses`: those there may be."""
     from audit_wrapper.tables.orders import Wanted
 
     words = tuple(word.upper() for word in status or ())
     for word in words:
-        if word not in tuple(OrderStatus):
-            raise typer.BadParameter(f"there is no status {word!r}: say {', '.join(OrderStatus)}")
+        if word not in statuses:
+            raise typer.BadParameter(f"there is no status {word!r} here: say {', '.join(statuses)}")
     purpose = purpose.lower().replace("-", "_") if purpose else None
     if purpose is not None and purpose not in tuple(Purpose):
         raise typer.BadParameter(f"there is no purpose {purpose!r}: say {', '.join(Purpose)}")

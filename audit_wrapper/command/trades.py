@@ -54,7 +54,7 @@ def trades(
       audit-wrapper trades --purpose exit --limit 10
       audit-wrapper trades --symbol MNT/USDT:USDT --json
     """
-    wanted = wanted_of(position, symbol, exchange, account, status, purpose, since, until)
+    wanted = wanted_of(position, symbol, exchange, account, status, purpose, since, until, looking.OF_TRADES)
     return look(
         "trades",
         _COLUMNS,

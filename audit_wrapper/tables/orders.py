@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
@@ -11,12 +12,14 @@ import msgspec
 
 from audit_wrapper.errors import NothingFound
 from audit_wrapper.reading import compact
+from audit_wrapper.records import OrderStatus, Purpose
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
 
 Table = Literal["orders", "trades", "fills", "positions", "events"]
 TABLES: tuple[Table, ...] = ("orders", "trades", "fills", "positions", "events")
 FILTERS = "/* filters */"
+_MOST_PARTS = 300
 _NONE_SHOWN = 20  # so many names are told where one is asked for that is not there
 
 # of each table: the letter it has in orders.sql, the column of its time, whether that is without a zone
@@ -80,12 +83,49 @@ async def newest(
         if place is None:
             raise NothingFound(f"there is no row {before} in {table}")
         letter, column, _ = _TIME[table]
-        arguments += [place["at"], place["id"]]
-        condition = f" AND ({letter}.{column}, {letter}.id) < (${len(arguments) - 1}, ${len(arguments)})"
+        condition = " AND ({letter}.{column}, {letter}.id) < ({0}, {1})".format(
+            *_numbers(arguments, (place["at"], place["id"])), letter=letter, column=column
+        )
         text = text.replace(FILTERS, f"{condition} {FILTERS}")
-    arguments.append(limit + 1)
-    rows = await con.fetch(f"{text.rstrip().rstrip(';')} LIMIT ${len(arguments)}", *arguments)
+    (most,) = _numbers(arguments, [limit + 1])
+    parts = await _parts(con, sql, table, wanted)
+    if parts:
+        # each part is in the order of an index, so that the newest of each are enough to find the newest of all
+        numbered = [
+            " AND ".join(
+                f"{_TIME[table][0]}.{name} "
+                + (f"= {_numbers(arguments, [value])[0]}" if value is not None else "IS NULL")
+                for name, value in part.items()
+            )
+            for part in parts
+        ]
+        selects = " UNION ALL ".join(f"({text.replace(FILTERS, f' AND {one}')} LIMIT {most})" for one in numbered)
+        text = f"SELECT * FROM ({selects}) x ORDER BY {_TIME[table][1]} DESC, id DESC"  # noqa: S608 (names of columns)
+    rows = await con.fetch(f"{text} LIMIT {most}", *arguments)
     return Page(rows[:limit], len(rows) > limit)
+
+
+async def _parts(con: Connection, sql: Queries, table: Table, wanted: Wanted) -> list[dict[str, str | None]]:
+    """What is wanted, in parts that an index has in the order of time: account, exchange and purpose in every combination that
+    may be there; of a symbol, each exchange. Without them the rows of an account that has long been still would be looked
+    for among all. Empty where nothing is gained: none of these is asked for, or what is asked for is few rows anyway."""
+    if wanted.position is not None:
+        return []
+    if wanted == Wanted(status=wanted.status, since=wanted.since, until=wanted.until):
+        return []
+    accounts, exchanges = [wanted.account], [wanted.exchange]
+    if wanted.exchange is None:
+        exchanges = [*(row["exchange"] for row in await con.fetch(sql["exchanges_of_orders"])), None]
+    if wanted.symbol is not None:
+        return [{"exchange": exchange} for exchange in exchanges]
+    if wanted.account is None:
+        accounts = [row["account"] for row in await con.fetch(sql["accounts_of_orders"])]
+    purposes: list[str | None] = [wanted.purpose] if wanted.purpose is not None else [*map(str, Purpose), None]
+    parts = [
+        {"account": account, "exchange": exchange, "purpose": purpose}
+        for account, exchange, purpose in itertools.product(accounts, exchanges, purposes)
+    ]
+    return parts if len(parts) <= _MOST_PARTS else []
 
 
 async def asked(con: Connection, sql: Queries, table: Table, wanted: Wanted, *, newest_first: bool = False) -> Question:
@@ -124,8 +164,9 @@ def _conditions(sql: Queries, table: Table, wanted: Wanted, spellings: list[str]
         yield f"{letter}.account = {{}}", [wanted.account]
     yield from _of_symbol(sql, table, wanted.symbol, spellings)
     if wanted.status:
-        column = "kind" if table == "events" else "status"
-        yield f"{letter}.{column} = ANY({{}})", [list(wanted.status)]
+        yield f"{letter}.status = ANY({{}})", [list(wanted.status)]
+        if table == "trades" and OrderStatus.FILLED not in wanted.status:
+            yield "t.status <> 'FILLED'", []  # there are few, and an index of their own
     if wanted.purpose is not None:
         if table == "events":
             yield "e.body ->> 'purpose' = {}", [wanted.purpose]

@@ -62,6 +62,15 @@ WITH RECURSIVE name AS (
 )
 SELECT exchange FROM name WHERE exchange IS NOT NULL;
 
+-- name: accounts_of_orders
+WITH RECURSIVE name AS (
+    (SELECT account FROM "monitoring"."orders" WHERE account IS NOT NULL ORDER BY account LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.account FROM "monitoring"."orders" o WHERE o.account > name.account ORDER BY o.account LIMIT 1)
+    FROM name WHERE name.account IS NOT NULL
+)
+SELECT account FROM name WHERE account IS NOT NULL;
+
 -- name: keys_of_position
 SELECT order_key FROM "monitoring"."orders" WHERE position_id = {0}
 

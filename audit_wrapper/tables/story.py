@@ -203,5 +203,7 @@ def _of_views(result: Figures, stops: Iterable[Row]) -> list[Step]:
 
 def _lasting(interval: Row) -> str:
     """How long a position stood without a stop. An interval of one that is open ends at the moment of the question."""
-    seconds = (interval["until_at"] - interval["from_at"]).total_seconds() if interval["until_at"] is not None else None
-    return "the position stands without a stop" + (f" for {seconds:.3f} s" if seconds is not None else "")
+    lasted = (
+        f" for {telling.span(interval['until_at'] - interval['from_at'])}" if interval["until_at"] is not None else ""
+    )
+    return f"the position stands without a stop{lasted}"

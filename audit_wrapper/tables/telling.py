@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
@@ -161,6 +162,19 @@ def symbol(record: Record) -> str | None:
     if record.call is None and record.meant is None:
         return None
     return asked(record)[0].state.symbol
+
+
+def span(time: timedelta) -> str:
+    """A duration, as people say it."""
+    seconds = time.total_seconds()
+    if seconds < 1:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 120:
+        return f"{seconds:.2f} s"
+    minutes, hours = int(seconds) // 60, int(seconds) // 3600
+    if minutes < 120:
+        return f"{minutes} min {int(seconds) % 60} s"
+    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 def clipped(text: str) -> str:

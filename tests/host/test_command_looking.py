@@ -210,7 +210,8 @@ def test_page_by_page_every_row_comes_once(
     [
         ("orders --symbol XYZUSDT", "there is no order of symbol 'XYZUSDT'; there are: MNTUSDT"),
         ("trades --exchange krakken", "there is no order of exchange 'krakken'; there are: binance, bybit"),
-        ("orders --status DONE", "there is no status 'DONE': say NEW, PARTIALLY_FILLED, FILLED"),
+        ("orders --status DONE", "there is no status 'DONE' here: say NEW, PARTIALLY_FILLED, FILLED"),
+        ("trades --status REJECTED", "there is no status 'REJECTED' here: say FILLED, PARTIALLY_FILLED"),
         ("orders --purpose fun", "there is no purpose 'fun'"),
         ("orders --since 2026-02-01 --until 2026-01-01", "--until is not after --since"),
         ("orders --since yesterday", "'yesterday' is no time"),
