@@ -298,3 +298,23 @@ async def test_what_a_reader_needs(audit_dsn, connection, reader, postgres_serve
                 assert await as_reader.fetch(f"SELECT * FROM {name}") == []
     finally:
         await as_reader.close()
+
+
+async def test_every_view_and_column_is_in_the_documents(connection):
+    text = (Path(__file__).parents[2] / "docs" / "figures.md").read_text(encoding="utf-8")
+    told = {}
+    for section in text.split("\n## ")[1:]:
+        heading, _, rest = section.partition("\n")
+        cells = [line.split("|")[1] for line in rest.splitlines() if line.startswith("|")][2:]
+        told[heading] = [name.strip().strip("`") for cell in cells for name in cell.split(",")]
+    rows = await connection.fetch(
+        "SELECT table_name, array_agg(column_name::text ORDER BY ordinal_position) AS columns "
+        "FROM information_schema.columns WHERE table_schema = 'audit' AND table_name LIKE 'v\\_%' GROUP BY 1"
+    )
+    found = {row["table_name"]: row["columns"] for row in rows}
+    assert set(found) <= set(told)
+    orders = found.pop("v_orders")
+    meant = [name for name in found.pop("v_orders_meant") if name not in orders]
+    assert set(told["v_orders_meant"][1:]) == set(meant)
+    for name, columns in found.items():
+        assert told[name] == columns, name
