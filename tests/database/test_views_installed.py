@@ -115,6 +115,8 @@ async def plan(dsn, query):
         # 19 980 begins at six in the evening of the 139th day, 19 990 is the last that is closed
         ("SELECT * FROM audit.v_positions WHERE closed_at >= '2020-05-18 18:00Z'", "fills_exchange_at", 11),
         ("SELECT * FROM audit.v_orders WHERE created_at >= '2020-05-18 18:00'", "audit_orders_created", 53),
+        ("SELECT * FROM audit.v_latency WHERE called_at >= '2020-05-18 21:00Z'", "events_called_at", 9),
+        ("SELECT * FROM audit.v_open_questions WHERE kind IN ('gap', 'unattributed')", "events_unexplained", 0),
         ("SELECT * FROM audit.v_rejections", "audit_orders_status", 0),
     ],
 )
@@ -158,6 +160,18 @@ async def test_a_script_for_a_dba_has_them(new_database):
         assert await connection.fetch("SELECT oid FROM pg_class WHERE relkind = 'v' ORDER BY 1") == oids
     finally:
         await connection.close()
+
+
+async def test_an_index_that_is_gone_or_was_never_finished(audit_dsn, connection):
+    await connection.execute(
+        "DROP INDEX audit.events_called_at;"
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'audit.events_unexplained'::regclass"
+    )
+    assert await views.problem(connection, SQL, "monitoring") == (
+        "their indexes on audit.events are missing, so some answer slowly: events_unexplained, events_called_at"
+    )
+    await opened(audit_dsn)
+    assert await views.problem(connection, SQL, "monitoring") is None
 
 
 async def test_a_view_that_is_gone_is_made_again(audit_dsn, connection):
