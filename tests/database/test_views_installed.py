@@ -115,6 +115,8 @@ async def plan(dsn, query):
         # 19 980 begins at six in the evening of the 139th day, 19 990 is the last that is closed
         ("SELECT * FROM audit.v_positions WHERE closed_at >= '2020-05-18 18:00Z'", "fills_exchange_at", 11),
         ("SELECT * FROM audit.v_orders WHERE created_at >= '2020-05-18 18:00'", "audit_orders_created", 53),
+        ("SELECT * FROM audit.v_latency WHERE called_at >= '2020-05-18 21:00Z'", "events_called_at", 9),
+        ("SELECT * FROM audit.v_open_questions WHERE kind IN ('gap', 'unattributed')", "events_unexplained", 0),
         ("SELECT * FROM audit.v_rejections", "audit_orders_status", 0),
     ],
 )
@@ -158,6 +160,18 @@ async def test_a_script_for_a_dba_has_them(new_database):
         assert await connection.fetch("SELECT oid FROM pg_class WHERE relkind = 'v' ORDER BY 1") == oids
     finally:
         await connection.close()
+
+
+async def test_an_index_that_is_gone_or_was_never_finished(audit_dsn, connection):
+    await connection.execute(
+        "DROP INDEX audit.events_called_at;"
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'audit.events_unexplained'::regclass"
+    )
+    assert await views.problem(connection, SQL, "monitoring") == (
+        "their indexes on audit.events are missing, so some answer slowly: events_unexplained, events_called_at"
+    )
+    await opened(audit_dsn)
+    assert await views.problem(connection, SQL, "monitoring") is None
 
 
 async def test_a_view_that_is_gone_is_made_again(audit_dsn, connection):
@@ -298,3 +312,23 @@ async def test_what_a_reader_needs(audit_dsn, connection, reader, postgres_serve
                 assert await as_reader.fetch(f"SELECT * FROM {name}") == []
     finally:
         await as_reader.close()
+
+
+async def test_every_view_and_column_is_in_the_documents(connection):
+    text = (Path(__file__).parents[2] / "docs" / "figures.md").read_text(encoding="utf-8")
+    told = {}
+    for section in text.split("\n## ")[1:]:
+        heading, _, rest = section.partition("\n")
+        cells = [line.split("|")[1] for line in rest.splitlines() if line.startswith("|")][2:]
+        told[heading] = [name.strip().strip("`") for cell in cells for name in cell.split(",")]
+    rows = await connection.fetch(
+        "SELECT table_name, array_agg(column_name::text ORDER BY ordinal_position) AS columns "
+        "FROM information_schema.columns WHERE table_schema = 'audit' AND table_name LIKE 'v\\_%' GROUP BY 1"
+    )
+    found = {row["table_name"]: row["columns"] for row in rows}
+    assert set(found) <= set(told)
+    orders = found.pop("v_orders")
+    meant = [name for name in found.pop("v_orders_meant") if name not in orders]
+    assert set(told["v_orders_meant"][1:]) == set(meant)
+    for name, columns in found.items():
+        assert told[name] == columns, name
