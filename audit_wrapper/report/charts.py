@@ -79,7 +79,11 @@ def results(rows: Sequence[Row], currency: str) -> str:
     names = [f"{row['position_id']} {row['symbol']}" for row in shown]
     ticks = [html.escape(str(row["position_id"])) for row in shown]
     figure = go.Figure()
-    parts = (("intended_known", "intended", CALM, 1), ("slippage_known", "slippage", COST, -1), ("fees", "fees", FEE, -1))
+    parts = (
+        ("intended_known", "intended", CALM, 1),
+        ("slippage_known", "slippage", COST, -1),
+        ("fees", "fees", FEE, -1),
+    )
     for column, name, colour, sign in parts:
         values = [sign * row[column] for row in shown]
         figure.add_bar(
@@ -112,7 +116,7 @@ def gaps(stops: Mapping[tuple[str, str, str], Sequence[Row]]) -> str:
     stops: of each (account, exchange, position) its intervals, longest without a stop first: `begins_s` after the opening,
     `lasts_s`, `has_stop`; and `seconds_open`, `seconds_without_stop`, `symbol` of the position.
     """
-    shown = list(reversed(stops.items()))
+    shown = list(reversed(list(stops.items())))
     bare = {"color": BARE[0], "line": {"color": BARE[0], "width": 2}}  # the shortest gap is two pixels wide
     hatched = {"shape": "/", "fgcolor": PAPER[0], "size": 5, "solidity": 0.3, "fillmode": "overlay"}
     unsure = {"color": "rgba(0,0,0,0)", "line": {"color": BARE[0], "width": 1}}
@@ -196,7 +200,13 @@ def _floats(rows: Sequence[Row], column: str) -> list[float | None]:
 def _drawn(
     figure: go.Figure, *, height: int, left: int, right: int = 12, top: int = 12, bottom: int = 32, legend: bool = False
 ) -> str:
-    axis = {"gridcolor": LINE[0], "linecolor": LINE[0], "zerolinecolor": FAINT[0], "color": FAINT[0], "automargin": False}
+    axis = {
+        "gridcolor": LINE[0],
+        "linecolor": LINE[0],
+        "zerolinecolor": FAINT[0],
+        "color": FAINT[0],
+        "automargin": False,
+    }
     figure.update_xaxes(**axis, fixedrange=True, zeroline=False)
     figure.update_yaxes(**axis, fixedrange=True)
     figure.update_annotations(font_size=11)

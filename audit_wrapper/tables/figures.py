@@ -91,15 +91,18 @@ async def read_figures(reader: Reader, within: Range, *, rows: int, gaps: int) -
 
 
 async def _read(con: Connection, queries: Queries, within: Range, rows: int, gaps: int) -> Figures:
-    async def read(name: str, *limit: int, after: str | None = None, arguments: Sequence[Any] = within.arguments) -> Any:
+    async def read(
+        name: str, *limit: int, after: str | None = None, arguments: Sequence[Any] = within.arguments
+    ) -> Any:
         text = queries[name] if after is None else f"{queries[after]}\n{queries[name]}"
         return await con.fetch(text, *arguments, *limit)
 
     extent = await con.fetchrow(queries["extent"], *within.arguments[2:])
     database = await con.fetchrow(queries["database"])
-    assert extent is not None and database is not None, "one row, always"
+    assert extent is not None, "one row, always"
+    assert database is not None, "one row, always"
     return Figures(
-        database=database,
+        database=dict(database),
         accounts=await read("accounts"),
         performance=await read("performance", after="in_range"),
         costs=await read("costs", after="in_range"),
