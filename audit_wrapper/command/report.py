@@ -84,9 +84,13 @@ def _check(output: Path, since: datetime | None, until: datetime | None) -> None
         raise typer.BadParameter(f'{" and ".join(missing)} not installed: pip install "audit-wrapper[report]"')
     if str(output) == "-":
         raise typer.BadParameter("a page of 5 MB is not for a terminal: name a file, -o report.html")
-    if output.is_dir():
+    try:
+        is_dir, has_parent = output.is_dir(), output.absolute().parent.is_dir()
+    except OSError as refused:
+        raise typer.BadParameter(f"{output} cannot be written: {refused.strerror or refused}") from None
+    if is_dir:
         raise typer.BadParameter(f"{output} is a folder: name a file in it, -o {output / 'report.html'}")
-    if not output.absolute().parent.is_dir():
+    if not has_parent:
         raise typer.BadParameter(f"there is no folder {output.absolute().parent}: make it first, or name another file")
     if since is not None and since >= (until or datetime.now(UTC)):
         ends = until.isoformat() if until is not None else "now"

@@ -116,7 +116,7 @@ def gaps(stops: Mapping[tuple[str, str, str], Sequence[Row]]) -> str:
     stops: of each (account, exchange, position) its intervals, longest without a stop first: `begins_s` after the opening,
     `lasts_s`, `has_stop`; and `seconds_open`, `seconds_without_stop`, `symbol` of the position.
     """
-    shown = list(reversed(stops.items()))
+    shown = list(reversed(list(stops.items())))
     bare = {"color": BARE[0], "line": {"color": BARE[0], "width": 2}}  # the shortest gap is two pixels wide
     hatched = {"shape": "/", "fgcolor": PAPER[0], "size": 5, "solidity": 0.3, "fillmode": "overlay"}
     unsure = {"color": "rgba(0,0,0,0)", "line": {"color": BARE[0], "width": 1}}

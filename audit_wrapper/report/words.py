@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
-_WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
+_WIDE = Context(prec=60, rounding=ROUND_HALF_UP)
 NOTHING = "\N{EN DASH}"  # not known, or there is none; never 0
 
 

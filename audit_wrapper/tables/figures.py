@@ -99,9 +99,10 @@ async def _read(con: Connection, queries: Queries, within: Range, rows: int, gap
 
     extent = await con.fetchrow(queries["extent"], *within.arguments[2:])
     database = await con.fetchrow(queries["database"])
-    assert extent is not None and database is not None, "one row, always"
+    assert extent is not None, "one row, always"
+    assert database is not None, "one row, always"
     return Figures(
-        database=database,
+        database=dict(database),
         accounts=await read("accounts"),
         performance=await read("performance", after="in_range"),
         costs=await read("costs", after="in_range"),

@@ -37,6 +37,7 @@ NO_MARGIN = {
     "binance": Reject(-2019, "Margin is insufficient."),
     "bybit": Reject(110007, "ab not enough for new order <script>alert('hostile')</script>"),
 }
+HOSTILE = "</script><script>document.title='hostile'</script><img src=x onerror=alert(1)>"
 NO_STOP = Reject(-4045, "Reach max stop order limit.")
 SIZES = {"BTCUSDT": "0.05", "ETHUSDT": "1.2", "MNTUSDT": "2500"}
 
@@ -164,6 +165,40 @@ async def several_days(dsn: str, journal: Path, days: int = 5, seed: int = 7) ->
             on.later(chance.uniform(0.3, 2.5))
         await _evening(on, prices, signal)
         await on.settled()
+    await second_account(dsn, journal / "second", datetime.now(UTC) - timedelta(days=days / 2))
+
+
+class Dollars:
+    """A manager that trades for dollars at the price it is told. No wire, no exchange: its answers are all there is."""
+
+    name = "kraken"
+
+    def __init__(self, began: datetime) -> None:
+        self.at, self.count = began, 0
+
+    async def create_limit_order(self, symbol: str, side: str, amount: str, price: str) -> dict[str, Any]:
+        self.count += 1
+        self.at += timedelta(hours=3)
+        number, at = str(self.count), int(self.at.timestamp() * 1000)
+        shared = {"symbol": symbol, "side": side, "price": price, "amount": amount, "timestamp": at}
+        shared["fee"] = {"cost": "0.02", "currency": "USD"}
+        trades = [{**shared, "id": f"t{number}", "order": number}]
+        whole = {"filled": amount, "remaining": "0", "average": price, "status": "closed", "info": {}, "trades": trades}
+        return {**shared, **whole, "id": number, "type": "limit"}
+
+
+async def second_account(dsn: str, journal: Path, began: datetime) -> None:
+    """Three positions in dollars: +4.96, -2.04, +0.96; the ids of the last is as hostile as an id can be."""
+    trail = AuditTrail.open(dsn, journal=journal, account="second", ask_exchange="off")
+    try:
+        manager = trail.wrap({"kraken": Dollars(began)})["kraken"]
+        for position, leave in (("s1", "3.0"), ("s2", "2.3"), (HOSTILE, "2.6")):
+            with trail.position(id=position, signal_id=3, side="buy"):
+                await manager.create_limit_order("MNT/USD", "buy", "10", "2.5")
+                await manager.create_limit_order("MNT/USD", "sell", "10", leave)
+        assert await trail.flush(timeout_s=20)
+    finally:
+        await trail.aclose()
 
 
 async def _one_position(
@@ -229,6 +264,8 @@ async def _evening(on: Market, prices: dict[str, Decimal], signal: int) -> None:
     price = _in_steps(prices["ETHUSDT"])
     await on.open("bybit", "ETHUSDT", "SELL", str(price), str(_in_steps(price * Decimal("1.02"))), "0.5", signal + 1)
     await on.settled()
+    on.sims["bybit"].next("create", NO_MARGIN["bybit"])
+    await on.open("bybit", "BTCUSDT", "BUY", str(_in_steps(prices["BTCUSDT"])), "1", "0.5", signal + 2)
     manager = on.bot.exchanges["bybit"]
     await manager.create_market_order("MNTUSDT", "buy", "40")  # of no position
     on.sims["binance"].next("create", LoseAnswer(), times=9)
