@@ -38,6 +38,7 @@ from audit_wrapper.store.interface import Store
 logger = logging.getLogger("audit_wrapper")
 
 _TEND_EVERY_S = 0.5
+_BEAT_EVERY_S = 2.0
 _GIVE_UP_S = 1.0
 _COUNT_EVERY_S = 2.0
 # Not an Event, nor Thread.join, which a Ctrl-C at the wrong moment leaves locked, or takes for done (Python 3.11)
@@ -54,11 +55,14 @@ class Delivery:
         settings: Settings,
         failures: Failures,
         tend: Callable[[], None] | None = None,
+        beat: Callable[[], None] | None = None,
         told: Callable[[Sequence[Record], float], None] | None = None,
     ) -> None:
-        """tend: housekeeping to be done about twice a second; the journal's own if not given. told: of each batch that the
-        store took, and how many seconds that took; must not raise."""
+        """tend: housekeeping to be done about twice a second; the journal's own if not given. beat: a sign of life, given
+        every two seconds, also while the database is waited for. told: of each batch that the store took, and how many seconds
+        that took. Neither may raise."""
         self._tend_now = tend or journal.tend
+        self._beat = beat
         self._told = told
         self.looked_at: float | None = None  # when the thread last went round, by time.monotonic
         self._journal = journal
@@ -181,6 +185,7 @@ class Delivery:
     async def _run(self) -> None:
         self._task, self._wake = asyncio.current_task(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        beating = asyncio.create_task(self._keep_beating(self._beat)) if self._beat is not None else None
         store: Store | None = None
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda problem: isinstance(problem, Exception)),
@@ -209,8 +214,15 @@ class Delivery:
                 if not busy and not self._stopping:
                     await self._sleep(self._settings.delivery_pause_s)
         finally:
+            if beating is not None:
+                beating.cancel()
             if store is not None:
                 await _closed(store)
+
+    async def _keep_beating(self, beat: Callable[[], None]) -> None:
+        while True:
+            beat()
+            await asyncio.sleep(_BEAT_EVERY_S)
 
     async def _connected(self) -> Store:
         store = self._make_store()

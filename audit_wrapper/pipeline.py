@@ -14,13 +14,16 @@ from typing import Any, Self, TypeVar
 
 from audit_wrapper.database import Database
 from audit_wrapper.delivery import Delivery
+from audit_wrapper.errors import SettingsError
 from audit_wrapper.failures import Failures
 from audit_wrapper.forks import Adoption, SideJournal
+from audit_wrapper.handed import Handed
+from audit_wrapper.heartbeat import Heartbeat
 from audit_wrapper.journal import FileJournal, Journal, What
 from audit_wrapper.metrics import TrailMetrics
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.settings import Settings
-from audit_wrapper.status import FlushReport
+from audit_wrapper.status import FlushReport, Status
 
 _T = TypeVar("_T")
 
@@ -48,9 +51,23 @@ class Pipeline:
         self._failures = failures
         self._metrics = metrics
         self._about = {"account": settings.account, "journal": str(settings.journal)}  # for the log
-        self.delivery = self._delivery_of(journal, self._tend)
         self._adoption: Adoption | None = None
         self._damage_told = 0
+        self._heartbeat: Heartbeat | None = None
+        if isinstance(journal, FileJournal):
+            self._heartbeat = Heartbeat(
+                journal.folder, self.status, failures, account=settings.account, delivery=settings.delivery
+            )
+        beat = self._heartbeat.beat if self._heartbeat is not None else None
+        self.delivery: Delivery | Handed
+        if settings.delivery == "own":
+            self.delivery = self._delivery_of(journal, self._tend, beat)
+        elif settings.dsn is None:
+            raise SettingsError(
+                'delivery="sidecar" needs a dsn: the embedded PostgreSQL belongs to the process that opens the trail'
+            )
+        else:
+            self.delivery = Handed(journal, failures, self._tend, beat, self._damaged)
 
     @classmethod
     def in_child(
@@ -71,12 +88,43 @@ class Pipeline:
     def start(self) -> None:
         """Deliver, and deliver what forked children left that are gone."""
         self.delivery.start()
+        if isinstance(self.delivery, Handed):
+            return
         try:
             adoption = Adoption(self._settings.journal, self._open_beside, self._delivery_of, self._failures)
             adoption.start()
             self._adoption = adoption
         except Exception as problem:  # it stays for the next run
             self._failures.note("delivering what a forked process left", problem)
+
+    @property
+    def adoption(self) -> Adoption | None:
+        """The delivery of what forked children left; None: it was not begun."""
+        return self._adoption
+
+    def status(self) -> Status:
+        """As `AuditTrail.status`."""
+        journal, delivery = self.journal, self.delivery
+        durable, delivered = journal.durable_seq, delivery.delivered_seq
+        problem, room = delivery.problem, journal.room
+        damage = tuple(found.sentence for found in journal.damage if found.what is not What.TORN_TAIL)
+        return Status(
+            recorded=self._recorder.recorded,
+            durable_seq=durable,
+            delivered_seq=delivered,
+            lag=max(0, durable - delivered),
+            waiting=self._recorder.waiting,
+            quarantined=delivery.quarantined,
+            failures=self._failures.counts,
+            damage=damage + (delivery.damage if isinstance(delivery, Handed) else ()),
+            disk_free_bytes=room.free_bytes if room is not None else None,
+            outage_hours_left=room.hours if room is not None else None,
+            last_error=str(problem) if problem is not None else self._failures.last,
+            store=delivery.state,
+            journal=str(self._settings.journal),
+            database=self.database.address,
+            embedded=self.database.embedded_folder,
+        )
 
     async def flush(self, timeout_s: float) -> FlushReport:
         """As `AuditTrail.flush`."""
@@ -131,6 +179,8 @@ class Pipeline:
             )
         if left and isinstance(self.journal, SideJournal):
             self.journal.discard()
+        if self._heartbeat is not None:  # while the journal is still ours
+            self._heartbeat.beat(closed=True)
         self.journal.close()
         self.database.stop()
         return left
@@ -145,14 +195,21 @@ class Pipeline:
             self._damage_told += 1
             if finding.what is What.TORN_TAIL:
                 continue  # no call had been told that it was written
-            self._failures.note("journal damaged", finding.sentence)
-            if finding.what not in _NOTHING_MISSING:
-                self._recorder.missing(finding.sentence)
+            if finding.what in _NOTHING_MISSING:
+                self._failures.note("journal damaged", finding.sentence)
+            else:
+                self._damaged(finding.sentence)
         self.journal.tend()
 
-    def _delivery_of(self, journal: Journal, tend: Callable[[], None] | None = None) -> Delivery:
+    def _damaged(self, sentence: str) -> None:
+        self._failures.note("journal damaged", sentence)
+        self._recorder.missing(sentence)
+
+    def _delivery_of(
+        self, journal: Journal, tend: Callable[[], None] | None = None, beat: Callable[[], None] | None = None
+    ) -> Delivery:
         told = self._metrics.delivered if self._metrics is not None else None
-        return Delivery(journal, self.database.store, self._settings, self._failures, tend, told)
+        return Delivery(journal, self.database.store, self._settings, self._failures, tend, beat, told)
 
     def _open_beside(self, folder: Path) -> Journal:
         return open_journal(self._settings, folder)

@@ -15,6 +15,7 @@ import msgspec
 from audit_wrapper.errors import SettingsError
 
 PREFIX = "AUDIT_WRAPPER_"
+DEBUG = "AUDIT_WRAPPER_DEBUG"  # the command line's, and no setting: "1" shows where an error of ours came from
 
 _MAY_BE_NONE = ("dsn", "positions_table")
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -31,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: names the account at the exchange; part of every order's identity.
     bot_schema: the schema of the bot's tables (positions, orders, trades).
     positions_table: the bot's positions table, read to link orders; None: never look.
+    delivery: "own": this process delivers, on a thread. "sidecar": it does no work of the database's; `audit-wrapper deliver
+        --follow`, a process beside it, reads the journal and delivers. Needs a dsn.
     delivery_batch: records in one transaction. delivery_pause_s: how long new records are gathered before one.
     statement_timeout_s: how long one batch may take in the database before it is tried again.
     close_timeout_s: how long `close()` goes on delivering before it says what is left.
@@ -54,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: _Name = "default"
     bot_schema: _Identifier = "monitoring"
     positions_table: _Identifier | None = "positions"
+    delivery: Literal["own", "sidecar"] = "own"
     delivery_batch: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
     delivery_pause_s: _Seconds = 0.05
     statement_timeout_s: _Seconds = 60.0
@@ -75,7 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         environment = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         for variable, text in environment.items():
-            if variable.startswith(PREFIX):
+            if variable.startswith(PREFIX) and variable != DEBUG:
                 name = variable.removeprefix(PREFIX).lower()
                 _known(name, f"environment variable {variable}")
                 if text == "" and name not in _MAY_BE_NONE:

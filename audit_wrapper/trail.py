@@ -24,7 +24,7 @@ from audit_wrapper.database import Database
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
 from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.inquiry import Inquiry
-from audit_wrapper.journal import Journal, What
+from audit_wrapper.journal import Journal
 from audit_wrapper.observe import observed
 from audit_wrapper.pipeline import Pipeline, in_thread, open_journal
 from audit_wrapper.proxies import HostSubject
@@ -263,26 +263,7 @@ class AuditTrail:
 
     def status(self) -> Status:
         """How it is doing. Cheap; touches neither disk nor network."""
-        journal, delivery, database = self._pipeline.journal, self._pipeline.delivery, self._pipeline.database
-        durable, delivered = journal.durable_seq, delivery.delivered_seq
-        problem, room = delivery.problem, journal.room
-        return Status(
-            recorded=self._recorder.recorded,
-            durable_seq=durable,
-            delivered_seq=delivered,
-            lag=max(0, durable - delivered),
-            waiting=self._recorder.waiting,
-            quarantined=delivery.quarantined,
-            failures=self._failures.counts,
-            damage=tuple(found.sentence for found in journal.damage if found.what is not What.TORN_TAIL),
-            disk_free_bytes=room.free_bytes if room is not None else None,
-            outage_hours_left=room.hours if room is not None else None,
-            last_error=str(problem) if problem is not None else self._failures.last,
-            store=delivery.state,
-            journal=str(self._settings.journal),
-            database=database.address,
-            embedded=database.embedded_folder,
-        )
+        return self._pipeline.status()
 
     def close(self) -> FlushReport:
         """Deliver what can be delivered within `close_timeout_s`, take everything off again, and say what is left.

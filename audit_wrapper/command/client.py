@@ -5,7 +5,6 @@ ccxt is the user's own installation, and is imported only here and by name.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import difflib
 import importlib
@@ -21,15 +20,18 @@ from audit_wrapper.exchanges import adapter_for
 
 
 @contextlib.asynccontextmanager
-async def client_of(wanted: argparse.Namespace) -> AsyncIterator[Any]:
-    """The client, closed at the end. Raises SettingsError."""
-    if wanted.client is None:
-        client = _from_ccxt(wanted.exchange, wanted.market_type or "swap")
+async def client_of(exchange: str, function: str | None, market_type: str | None) -> AsyncIterator[Any]:
+    """The client, closed at the end. Raises SettingsError.
+
+    function: "module:function" of the user's; None: one of ccxt's, set to `market_type` (None: swap).
+    """
+    if function is None:
+        client = _from_ccxt(exchange, market_type or "swap")
     else:
-        client = await _from_function(wanted.client)
+        client = await _from_function(function)
         named = getattr(client, "id", None)
-        if isinstance(named, str) and type(adapter_for(named)) is not type(adapter_for(wanted.exchange)):
-            raise SettingsError(f"--exchange is {wanted.exchange}, and the client of {wanted.client} is one of {named}")
+        if isinstance(named, str) and type(adapter_for(named)) is not type(adapter_for(exchange)):
+            raise SettingsError(f"--exchange is {exchange}, and the client of {function} is one of {named}")
     try:
         yield client
     finally:

@@ -3,12 +3,12 @@
 FINE, DIFFERS, WRONG, AWAY, BROKEN_OFF = 0, 1, 2, 3, 130
 PROG = "audit-wrapper"
 
-CODES = """
+# \b: as it stands, not wrapped into a paragraph
+CODES = """\b
 Exit codes:
-
-0 fine;
-1 something differs, is open, or is wrong with the trail: it is printed;
-2 wrong usage or settings, or nothing of that name;
-3 the database or the exchange cannot be reached or used;
-130 broken off (Ctrl-C, SIGTERM): what was done is kept, the next run goes on.
+  0    fine
+  1    something differs, is open, or is wrong with the trail: it is printed
+  2    wrong usage or settings, or nothing of that name
+  3    the database, the exchange or the journal is away, or in use
+  130  broken off (Ctrl-C, SIGTERM); the next run goes on
 """

@@ -37,17 +37,23 @@ Dsn = Annotated[
 Journal = Annotated[
     str | None, typer.Option("--journal", metavar="DIR", help="The bot's journal folder (AUDIT_WRAPPER_JOURNAL).")
 ]
-BotSchema = Annotated[str | None, typer.Option("--bot-schema", metavar="SCHEMA", help="The schema of the bot's tables.")]
+BotSchema = Annotated[
+    str | None, typer.Option("--bot-schema", metavar="SCHEMA", help="The schema of the bot's tables.")
+]
 Account = Annotated[str | None, typer.Option("--account", help="As the bot's trail names the account.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Since = Annotated[datetime | None, typer.Option("--since", parser=moment, metavar="WHEN", help=WHEN)]
-Until = Annotated[datetime | None, typer.Option("--until", parser=moment, metavar="WHEN", help="The same; default: now.")]
+Until = Annotated[
+    datetime | None, typer.Option("--until", parser=moment, metavar="WHEN", help="The same; default: now.")
+]
 Position = Annotated[str | None, typer.Option("--position", metavar="ID", help="Of this position.")]
 Symbol = Annotated[
     str | None, typer.Option("--symbol", help="Of this symbol: MNTUSDT, or ccxt's spelling MNT/USDT:USDT.")
 ]
 Exchange = Annotated[str | None, typer.Option("--exchange", help="Of this exchange, as the bot names it.")]
-Status = Annotated[list[str] | None, typer.Option("--status", help="Of this status: FILLED, UNKNOWN, ...; again for more.")]
+Status = Annotated[
+    list[str] | None, typer.Option("--status", help="Of this status: FILLED, UNKNOWN, ...; again for more.")
+]
 Purpose = Annotated[str | None, typer.Option("--purpose", help="entry, exit, stop_loss or take_profit.")]
 
 

@@ -16,16 +16,23 @@ class Voice:
         self.said_at = time.monotonic()
 
     def say(self, text: str) -> None:
+        """To the person."""
         self.said_at = time.monotonic()
         print(self._without_secrets(text), file=sys.stderr, flush=True)
 
     def show(self, text: str) -> None:
+        """To whoever reads the result."""
         try:
             print(self._without_secrets(text), flush=True)
         except BrokenPipeError:  # `| head` has seen enough; what was recorded is still delivered
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            hush()
 
     def _without_secrets(self, text: str) -> str:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def hush() -> None:
+    """Nobody reads stdout any more: let what is still written to it go nowhere, also what Python flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from audit_wrapper.errors import JournalInUse
@@ -15,6 +16,8 @@ if sys.platform == "win32":
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
+
+    _try_lock = _lock
 else:
     import fcntl
 
@@ -22,18 +25,56 @@ else:
         # flock, not lockf: a second open in the same process must be refused too.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def _try_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+_TRIES, _PAUSE_S = 5, 0.01  # `holder` has the lock for a moment
+
+
+def holder(folder: Path, name: str = layout.LOCK) -> int | None:
+    """The process that holds `folder`, without disturbing it: None: nobody does; 0: one that left no number.
+
+    Raises OSError where the lock cannot be read.
+    """
+    try:
+        descriptor = os.open(folder / name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        return None
+    try:
+        _try_lock(descriptor)
+        return None
+    except (BlockingIOError, PermissionError):
+        said = os.read(descriptor, 32).strip()
+        return int(said) if said.isdigit() else 0
+    finally:
+        os.close(descriptor)
+
 
 class FolderLock:
-    """Holds `folder` from construction to `release`. Raises JournalInUse if it is held already."""
+    """Holds `folder` from construction to `release`. Raises JournalInUse if it is held already.
 
-    def __init__(self, folder: Path) -> None:
+    name: of the file that is locked; a sidecar has one of its own.
+    """
+
+    def __init__(self, folder: Path, name: str = layout.LOCK) -> None:
         self._folder = folder
-        self._path = folder / layout.LOCK
+        self._path = folder / name
         self._descriptor: int | None = None
         self._renewing = False
         self._take()
 
     def _take(self) -> None:
+        for left in reversed(range(_TRIES)):
+            try:
+                self._take_now()
+                return
+            except JournalInUse:
+                if not left:
+                    raise
+                time.sleep(_PAUSE_S)
+
+    def _take_now(self) -> None:
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
             unused: int | None = descriptor
@@ -45,11 +86,15 @@ class FolderLock:
                     self._descriptor, unused = descriptor, self._descriptor
                     return
             except (BlockingIOError, PermissionError):
-                holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-                raise JournalInUse(
-                    f"the journal in {self._folder} is being written by process {holder or '(unknown)'}: give each bot "
-                    "process a folder of its own (setting `journal`), or stop that process first"
-                ) from None
+                pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "(unknown)"
+                if self._path.name == layout.SIDECAR_LOCK:
+                    sentence = f"process {pid} delivers the journal in {self._folder} already: one of them is enough"
+                else:
+                    sentence = (
+                        f"the journal in {self._folder} is being written by process {pid}: give each bot "
+                        "process a folder of its own (setting `journal`), or stop that process first"
+                    )
+                raise JournalInUse(sentence) from None
             finally:
                 if unused is not None:
                     os.close(unused)

@@ -1,4 +1,4 @@
-"""`python -m audit_wrapper`: a process of its own against the simulated exchange and a real database."""
+"""`audit-wrapper`: a process of its own against the simulated exchange and a real database."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from simulated_exchange import Delay, Hold, SimulatedExchange, async_client
 from simulated_exchange.credentials import API_KEY, SECRET
 
 from audit_wrapper import AuditTrail, command
+from audit_wrapper.command import asking
 from audit_wrapper.command.client import client_of
 from audit_wrapper.embedded import EmbeddedPostgres
 from audit_wrapper.errors import StoreUnavailable
@@ -234,7 +235,7 @@ def test_a_backfill_broken_off_goes_on(
 def test_reconcile_hears_of_a_range_and_says_that_it_is_alive(
     world: SimulatedExchange, here: Shell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_ALIVE_S", 0.2)
+    monkeypatch.setattr(asking, "_ALIVE_S", 0.2)
     world.trade_by_hand(MNT, "buy", 100)
     until_now(world)
     nothing = call(capsys, "reconcile", "--exchange", "binance", "--client", "sandbox:later")
@@ -302,8 +303,9 @@ def test_what_cannot_be(
         assert words in said[0], (line, said)
 
     mine = "--exchange bybit --client sandbox:client"
-    refused(2, "COMMAND", "")
-    refused(2, "invalid choice: 'mend'", "mend")
+    nothing = call(capsys)
+    assert (nothing.code, nothing.out, "reconcile" in nothing.err) == (2, "", True)  # the help
+    refused(2, "No such command 'mend'", "mend")
     refused(2, "--exchange", "completeness --since 1h")
     refused(2, "--since", "completeness --exchange bybit")
     refused(2, "'yesterday' is no time", f"reconcile --since yesterday {mine}")
@@ -341,7 +343,7 @@ def test_a_journal_in_use_and_an_exchange_that_is_away(
 ) -> None:
     with AuditTrail.open(journal=here.folder / "audit-journal"):
         used = call(capsys, "completeness", *options(world, "1h"), "--journal", "audit-journal")
-        assert used.code == 2
+        assert used.code == 3
         assert "audit-journal" in used.err.splitlines()[-1]
         beside = call(capsys, "completeness", *options(world, "1h"))
         assert beside.code == 0  # with a folder of its own, beside the bot
@@ -369,17 +371,15 @@ def test_without_a_dsn_it_says_where_the_tables_are(
 
 
 async def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    from audit_wrapper.command.arguments import parsed
-
     for name, value in {"API_KEY": "the key", "SECRET": "the secret", "PASSWORD": "the word"}.items():
         monkeypatch.setenv(f"OKX_{name}", value)
-    async with client_of(parsed(["reconcile", "--exchange", "okx", "--market-type", "spot"])) as client:
+    async with client_of("okx", None, "spot") as client:
         assert (client.apiKey, client.secret, client.password) == ("the key", "the secret", "the word")
         assert client.options["defaultType"] == "spot"
         assert client.enableRateLimit
     monkeypatch.delenv("OKX_PASSWORD")
     with pytest.raises(ValueError, match="set OKX_PASSWORD in the environment"):
-        async with client_of(parsed(["reconcile", "--exchange", "okx"])):
+        async with client_of("okx", None, None):
             pass
 
 
@@ -387,6 +387,6 @@ async def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
 def test_help_says_how_it_ends(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main([name, "--help"]) == 0
     text = capsys.readouterr().out
-    assert all(re.search(rf"^  {code}  ", text, re.MULTILINE) for code in (0, 1, 2, 3, 130))
-    (example,) = re.findall(r"example:\n  (.*)", text)
-    assert name in example
+    assert all(re.search(rf"^ +{code}  ", text, re.MULTILINE) for code in (0, 1, 2, 3, 130))
+    (example,) = re.findall(r"Example:\n +(.*)", text)
+    assert f"audit-wrapper {name}" in example

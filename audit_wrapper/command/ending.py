@@ -1,0 +1,83 @@
+"""How a command ends: whatever was raised becomes one sentence and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import traceback
+from collections.abc import Callable
+from typing import cast
+
+import typer
+
+from audit_wrapper.command.codes import AWAY, BROKEN_OFF, DIFFERS, FINE, PROG, WRONG
+from audit_wrapper.command.voice import Voice, hush
+from audit_wrapper.errors import AuditWrapperError, JournalError, StoreError
+from audit_wrapper.settings import DEBUG
+
+# the base of all that is said about wrong usage; typer has it from click, or has a copy of click inside
+_Refused = cast(
+    "type[typer.BadParameter]", next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+)
+# what an extra of ours brings, by the name it is imported by
+_EXTRAS = {"jinja2": "report", "plotly": "report", "pandas": "frames", "pyarrow": "frames", "opentelemetry": "metrics"}
+
+
+class Unreachable(Exception):
+    """What a command cannot do without is away: the exchange answered nothing at all. The message is a sentence."""
+
+
+def spoken(work: Callable[[], int], voice: Voice) -> int:
+    """Do the work; returns its code, or that of what it raised, which `voice` has said then."""
+    try:
+        return work()
+    except typer.Exit as asked:  # --help
+        return asked.exit_code
+    except _Refused as problem:
+        voice.say(_usage(problem))
+        return WRONG
+    except (StoreError, JournalError, Unreachable) as problem:
+        voice.say(f"{PROG}: {problem}")
+        return AWAY
+    except AuditWrapperError as problem:
+        voice.say(f"{PROG}: {problem}")
+        return WRONG
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+        voice.say("broken off; what was done is kept, and the next run goes on from there")
+        return BROKEN_OFF
+    except BrokenPipeError:  # `| head` has seen enough
+        hush()
+        return FINE
+    except ImportError as problem:
+        extra = _EXTRAS.get((problem.name or "").partition(".")[0])
+        if extra is None:
+            return _unexpected(problem, voice)
+        voice.say(f"{PROG}: {problem.name} is not installed: pip install audit-wrapper[{extra}]")
+        return WRONG
+    except Exception as problem:
+        return _unexpected(problem, voice)
+
+
+def _usage(problem: typer.BadParameter) -> str:
+    """What was wrong with the words given. Never the value of an option that is unknown: it may be a key."""
+    words = problem.format_message()
+    kind = type(problem).__name__
+    if kind == "NoArgsIsHelpError":
+        return words
+    if kind == "NoSuchOption":
+        words = words[:1].lower() + words[1:]
+    elif kind == "UsageError":  # no command of that name, or more words than it takes: those stand in brackets
+        words = "there are too many words" if "extra argument" in words else re.sub(r" \(.*\)", "", words, flags=re.S)
+    context = getattr(problem, "ctx", None)
+    return f"{context.command_path if context else PROG}: {words.rstrip('.')} (see --help)"
+
+
+def _unexpected(problem: Exception, voice: Voice) -> int:
+    voice.say(
+        f"{PROG}: this should not have happened, please report it: {type(problem).__name__}: {problem} "
+        f"({DEBUG}=1 shows where)"
+    )
+    if os.environ.get(DEBUG) == "1":
+        voice.say("".join(traceback.format_exception(problem)))
+    return DIFFERS

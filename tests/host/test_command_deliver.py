@@ -1,0 +1,291 @@
+"""`audit-wrapper deliver`: after a crash, and beside a bot that leaves delivery to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from looking import AWAY, Here, Said, ended, process, record, trading, until
+from simulated_exchange import RemoteExchange
+
+from audit_wrapper import AuditTrail
+from audit_wrapper.journal import FileJournal, layout, lock
+from audit_wrapper.mark import read_mark
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    for name in list(os.environ):
+        if name.startswith("AUDIT_WRAPPER_"):
+            monkeypatch.delenv(name)
+    return Here(capsys)
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RemoteExchange]:
+    with RemoteExchange.spawn("bybit") as running:
+        yield running
+
+
+def fetched(server: Any, dsn: str, query: str) -> list[Any]:
+    async def read() -> list[Any]:
+        connection = await asyncpg.connect(dsn)
+        try:
+            return [tuple(row) if len(row) > 1 else row[0] for row in await connection.fetch(query)]
+        finally:
+            await connection.close()
+
+    return list(server.run(read()))
+
+
+def events(server: Any, dsn: str) -> int:
+    return int(fetched(server, dsn, "SELECT count(*) FROM audit.events")[0])
+
+
+@contextmanager
+def following(dsn: str, journal: Path, **given: str) -> Iterator[subprocess.Popen[str]]:
+    """A sidecar as a process; it is killed at the end, if it lives."""
+    running = process("deliver", "--follow", AUDIT_WRAPPER_DSN=dsn, AUDIT_WRAPPER_JOURNAL=str(journal), **given)
+    try:
+        yield running
+    finally:
+        if running.poll() is None:
+            running.kill()
+        running.communicate(timeout=20)
+
+
+def asked_to_end(running: subprocess.Popen[str], sign: signal.Signals = signal.SIGTERM) -> Said:
+    running.send_signal(sign)
+    return ended(running)
+
+
+def left_behind(folder: Path, n: int) -> None:
+    """A journal of `n` records of which none is delivered, as a crash leaves it."""
+    with AuditTrail.open(AWAY, journal=folder, ask_exchange="off", close_timeout_s=0.1) as trail:
+        record(trail, n)
+
+
+# -- after a crash
+
+
+def test_what_a_killed_bot_left_goes_in(
+    exchange: RemoteExchange, audit_dsn: str, tmp_path: Path, here: Here, postgres_server: Any
+) -> None:
+    with trading(exchange, AWAY, tmp_path) as bot:
+        bot.trade(5)
+    said = here("deliver", "--journal", tmp_path, "--dsn", audit_dsn)
+    assert said.code == 0, said.err
+    assert said.first.startswith("ALL DELIVERED: ")
+    rows = fetched(postgres_server, audit_dsn, "SELECT order_id FROM monitoring.orders WHERE order_id IS NOT NULL")
+    assert set(bot.told) <= set(rows)
+    assert len(rows) == len(set(rows))
+    again = here("deliver", "--journal", tmp_path, "--dsn", audit_dsn, "--json")
+    assert (again.code, again.json["delivered"], again.json["left"]) == (0, 0, 0)
+
+
+def test_what_forked_processes_left_goes_in_too(
+    audit_dsn: str, tmp_path: Path, here: Here, postgres_server: Any
+) -> None:
+    left_behind(tmp_path, 2)
+    for name, n in (("fork-99998", 3), ("late-99999.1", 4)):
+        left_behind(tmp_path / name, n)
+    assert here("deliver", "--journal", tmp_path, "--dsn", audit_dsn).code == 0
+    assert events(postgres_server, audit_dsn) == 9
+    assert not list(tmp_path.glob("fork-*")) + list(tmp_path.glob("late-*"))
+
+
+def test_the_database_is_away(tmp_path: Path, here: Here) -> None:
+    left_behind(tmp_path, 3)
+    said = here("deliver", "--journal", tmp_path, "--dsn", AWAY, "--patience", "0.3")
+    assert said.code == 3
+    assert said.first.startswith("NOT ALL DELIVERED: 3 records are left in ")
+    assert lock.holder(tmp_path) is lock.holder(tmp_path, layout.SIDECAR_LOCK) is None, "it let go of the journal"
+
+
+def test_a_record_that_the_database_refuses(audit_dsn: str, tmp_path: Path, here: Here) -> None:
+    journal = FileJournal.open(tmp_path)
+    journal.append(b"no record")
+    journal.close()
+    said = here("deliver", "--journal", tmp_path, "--dsn", audit_dsn)
+    assert said.code == 1
+    assert "1 were refused and are in audit.quarantine" in said.first
+
+
+@pytest.mark.parametrize(
+    ("delivery", "sentence"),
+    [
+        ("own", "and delivers it itself: `audit-wrapper status`"),
+        ("sidecar", "leaves its delivery to a sidecar: use --follow"),
+    ],
+)
+def test_not_while_a_bot_has_it(delivery: str, sentence: str, audit_dsn: str, tmp_path: Path, here: Here) -> None:
+    with AuditTrail.open(audit_dsn, journal=tmp_path, delivery=delivery, ask_exchange="off"):
+        until(lambda: (tmp_path / layout.HEARTBEAT).exists())
+        said = here("deliver", "--journal", tmp_path, "--dsn", audit_dsn)
+    assert said.code == 3
+    assert f"process {os.getpid()} writes the journal in {tmp_path}" in said.err
+    assert sentence in said.err
+
+
+def test_one_at_a_time(audit_dsn: str, tmp_path: Path, here: Here) -> None:
+    left_behind(tmp_path, 1)
+    other = lock.FolderLock(tmp_path, layout.SIDECAR_LOCK)
+    said = here("deliver", "--journal", tmp_path, "--dsn", audit_dsn)
+    other.release()
+    assert said.code == 3
+    assert f"process {os.getpid()} delivers the journal in {tmp_path} already" in said.err
+
+
+def test_no_journal_and_no_database_named(audit_dsn: str, tmp_path: Path, here: Here) -> None:
+    said = here("deliver", "--journal", tmp_path / "no", "--dsn", audit_dsn)
+    assert (said.code, said.err) == (
+        2,
+        f"there is no journal in {tmp_path / 'no'}: name the bot's folder (--journal or AUDIT_WRAPPER_JOURNAL)\n",
+    )
+    assert not (tmp_path / "no").exists()
+    left_behind(tmp_path, 1)
+    said = here("deliver", "--journal", tmp_path)
+    assert said.code == 2
+    assert "which database?" in said.err
+
+
+# -- beside a bot
+
+
+def test_beside_a_bot_that_trades(
+    exchange: RemoteExchange, audit_dsn: str, tmp_path: Path, here: Here, postgres_server: Any
+) -> None:
+    """The bot and the sidecar are each killed and started again; everything arrives once."""
+    told: list[str] = []
+    with following(audit_dsn, tmp_path):  # before there is a journal
+        with trading(exchange, audit_dsn, tmp_path, AUDIT_WRAPPER_DELIVERY="sidecar") as bot:
+            bot.trade(5)
+            before = events(postgres_server, audit_dsn)
+            until(lambda: events(postgres_server, audit_dsn) > before)
+        told += bot.told
+        with trading(exchange, audit_dsn, tmp_path, AUDIT_WRAPPER_DELIVERY="sidecar") as bot:
+            bot.trade(5)
+            assert "RECORDING, " in (first := here("status", "--journal", tmp_path, "--dsn", audit_dsn).first)
+            assert "NOT DELIVERING" not in first
+        told += bot.told
+    with trading(exchange, audit_dsn, tmp_path, AUDIT_WRAPPER_DELIVERY="sidecar") as bot:
+        bot.trade(3)  # meanwhile there is no sidecar
+        with following(audit_dsn, tmp_path) as sidecar:
+            bot.trade(3)
+            until(lambda: (mark := read_mark(tmp_path)) is not None and mark.pid == sidecar.pid)
+            bot.kill()
+            said = asked_to_end(sidecar)
+            assert (said.code, said.err.splitlines()[-1]) == (0, "ended")
+    told += bot.told
+    rows = fetched(postgres_server, audit_dsn, "SELECT order_id FROM monitoring.orders WHERE order_id IS NOT NULL")
+    assert set(told) <= set(rows)
+    assert len(rows) == len(set(rows)), "an order is there twice"
+    (mark,) = fetched(postgres_server, audit_dsn, "SELECT delivered_seq FROM audit.streams")
+    assert mark == events(postgres_server, audit_dsn), "and nothing was left out"
+
+
+async def test_the_bot_knows_what_is_delivered(audit_dsn: str, tmp_path: Path) -> None:
+    with following(audit_dsn, tmp_path):
+        async with AuditTrail.open(
+            audit_dsn, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=20
+        ) as trail:
+            record(trail, 5)
+            assert await trail.flush(60)
+            assert trail.status().store == "connected"
+            assert trail.status().lag == 0
+            assert (await trail.reconcile()).asked == 0, "what it reads of the store it reads itself"
+            record(trail, 3)
+        assert trail.close(), "it waits for the sidecar for as long as it would deliver itself"
+
+
+def test_files_go_once_they_are_delivered(audit_dsn: str, tmp_path: Path) -> None:
+    with AuditTrail.open(
+        audit_dsn, journal=tmp_path, delivery="sidecar", ask_exchange="off", keep_delivered_days=0, close_timeout_s=0.1
+    ) as trail:
+        for _ in range(6):
+            record(trail, 3)
+            trail._pipeline.journal._writer._turn("")  # type: ignore[attr-defined]
+        time.sleep(1.2)  # it tends twice a second
+        assert len(layout.segment_paths(tmp_path)) == 7, "what is not delivered stays, however old"
+        with following(audit_dsn, tmp_path):
+            until(lambda: len(layout.segment_paths(tmp_path)) == 1)
+
+
+def test_two_of_them_exclude_each_other(audit_dsn: str, tmp_path: Path) -> None:
+    left_behind(tmp_path, 1)
+    with following(audit_dsn, tmp_path) as first:
+        until(lambda: lock.holder(tmp_path, layout.SIDECAR_LOCK) == first.pid)
+        with following(audit_dsn, tmp_path) as second:
+            said = ended(second)
+        assert said.code == 3
+        assert f"process {first.pid} delivers the journal in {tmp_path} already" in said.err
+        said = asked_to_end(first, signal.SIGINT)
+        assert (said.code, said.err.splitlines()[-1]) == (0, "ended")
+
+
+def test_not_beside_a_bot_that_delivers_itself(audit_dsn: str, tmp_path: Path) -> None:
+    with AuditTrail.open(audit_dsn, journal=tmp_path, ask_exchange="off"):
+        until(lambda: (tmp_path / layout.HEARTBEAT).exists())
+        with following(audit_dsn, tmp_path) as sidecar:
+            said = ended(sidecar)
+    assert said.code == 3
+    assert 'open its trail with delivery="sidecar"' in said.err
+
+
+def test_what_a_forked_process_leaves_is_delivered_once_it_ended(
+    audit_dsn: str, tmp_path: Path, postgres_server: Any
+) -> None:
+    left_behind(tmp_path, 1)
+    left_behind(tmp_path / "fork-99997", 2)
+    settled = 1_000_000_000
+    os.utime(tmp_path / "fork-99997", (settled, settled))
+    with following(audit_dsn, tmp_path):
+        until(lambda: not list(tmp_path.glob("fork-*")))
+        until(lambda: events(postgres_server, audit_dsn) == 3)
+
+
+async def test_a_journal_that_the_database_knows_otherwise_goes_on_as_a_stream_of_its_own(
+    audit_dsn: str, tmp_path: Path, postgres_server: Any
+) -> None:
+    """An older copy of the folder is put back: only the bot can begin a new stream, and the sidecar asks it to."""
+    folder, copy = tmp_path / "journal", tmp_path / "copy"
+    with following(audit_dsn, folder):
+        async with AuditTrail.open(audit_dsn, journal=folder, delivery="sidecar", ask_exchange="off") as trail:
+            record(trail, 2)
+            assert await trail.flush(60)
+        shutil.copytree(folder, copy)
+        async with AuditTrail.open(audit_dsn, journal=folder, delivery="sidecar", ask_exchange="off") as trail:
+            record(trail, 3)
+            assert await trail.flush(60)
+    shutil.rmtree(folder)
+    copy.rename(folder)
+    with following(audit_dsn, folder):
+        async with AuditTrail.open(audit_dsn, journal=folder, delivery="sidecar", ask_exchange="off") as trail:
+            record(trail, 4)
+            assert await trail.flush(60)
+            assert trail.status().failures.keys() >= {"journal and database differ"}
+    assert events(postgres_server, audit_dsn) == 9
+    assert fetched(postgres_server, audit_dsn, "SELECT count(*) FROM audit.streams") == [2]
+
+
+def test_a_database_that_is_away_for_a_while(audit_dsn: str, tmp_path: Path, postgres_server: Any, here: Here) -> None:
+    with (
+        AuditTrail.open(AWAY, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1) as trail,
+        following(AWAY, tmp_path),
+    ):
+        record(trail, 2)
+        until(lambda: "Connect call failed" in (trail.status().last_error or ""))
+        said = here("status", "--journal", tmp_path)
+        assert said.code == 1
+        assert said.first.startswith("RECORDING, BUT NOT DELIVERING: ")
+    assert threading.active_count() < 20
