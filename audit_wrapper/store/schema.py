@@ -101,6 +101,7 @@ async def migrate(con: Connection, sql: Queries, bot_schema: str) -> None:
     if not await _is_current(con, sql, bot_schema):
         await _fit(con, sql, bot_schema)
     await views.install(con, sql, bot_schema)
+    await _index_for_views(con, sql)
 
 
 async def _fit(con: Connection, sql: Queries, bot_schema: str) -> None:
@@ -111,6 +112,18 @@ async def _fit(con: Connection, sql: Queries, bot_schema: str) -> None:
             await _patiently(bot_schema, lambda table=table: _alter(con, sql, bot_schema, table))  # type: ignore[misc]
         for index in await _missing_indexes(con, sql, bot_schema):
             await _patiently(bot_schema, lambda index=index: _build(con, sql, bot_schema, index))  # type: ignore[misc]
+
+
+async def _index_for_views(con: Connection, sql: Queries) -> None:
+    """Nothing but some views is slow without these, so nothing else waits for them."""
+    if not await views.missing_indexes(con, sql):
+        return
+    try:
+        async with _alone(con, sql):
+            for name in await views.missing_indexes(con, sql):
+                await views.build_index(con, sql, name)
+    except (asyncpg.PostgresError, StoreUnavailable) as problem:
+        views.say(f"their indexes on audit.events could not be made: {problem}")
 
 
 async def _check_server(con: Connection, sql: Queries) -> None:

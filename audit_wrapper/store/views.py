@@ -18,6 +18,9 @@ _log = logging.getLogger("audit_wrapper.store")
 _RELEASE = 1  # goes up with every change of views.sql: an older release leaves a newer one's views alone
 _LOCK = 0x61756469745F7677  # "audit_vw"
 _LOCK_TIMEOUT = "1s"  # while the views wait for a long query to end, other queries queue up behind them
+_INDEX_LOCK_TIMEOUT = "30s"  # nobody queues up behind this one: it waits for older transactions to end
+_INDEX_TIMEOUT_S = 86_400.0  # the table may be large, and this is done once
+_INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) .*?;", re.MULTILINE | re.DOTALL)
 _OBJECT = re.compile(r"^CREATE (VIEW|FUNCTION) (audit\.\w+)", re.MULTILINE)
 _MARK = re.compile(r'audit_wrapper views (\d+) (\w+) on schema (".*")')
 _said: set[str] = set()
@@ -32,6 +35,10 @@ class _Object(NamedTuple):
 
 def script(bot_schema: str) -> str:
     """The statements that make the views in a database that has none of them; `bot_schema`: where the bot's tables are."""
+    return f"{_statements(bot_schema)}\n{read('views_indexes.sql')}\n"
+
+
+def _statements(bot_schema: str) -> str:
     mark = _mark(bot_schema)
     comments = "\n".join(f"COMMENT ON {kind} {name} IS '{mark}';" for kind, name in _objects())
     return f"{named(read('views.sql'), bot_schema)}\n{comments}\n"
@@ -42,7 +49,7 @@ async def install(con: Connection, sql: Queries, bot_schema: str) -> None:
 
     Why not is in the log, once in a process; `problem` says it too.
     """
-    if await problem(con, sql, bot_schema) is None:
+    if _difference(await _found(con, sql), bot_schema) is None:
         return
     try:
         async with con.transaction():
@@ -55,16 +62,45 @@ async def install(con: Connection, sql: Queries, bot_schema: str) -> None:
                 words = None
     except asyncpg.PostgresError as refused:
         words = await _refusal(con, sql, refused)
-    if words is not None and words not in _said:
+    if words is not None:
+        say(words)
+
+
+def say(words: str) -> None:
+    """Log, once in a process, why the views are not as they should be."""
+    if words not in _said:
         _said.add(words)
         _log.warning(
             "the views audit.v_* are not up to date, everything else is: %s", words, extra={"event": "views_differ"}
         )
 
 
+async def missing_indexes(con: Connection, sql: Queries) -> list[str]:
+    """The indexes of the views that are not there, or were never finished."""
+    states = await con.fetch(sql["indexes_of_views"], list(_indexes()))
+    finished = {row["name"] for row in states if row["valid"]}
+    return [name for name in _indexes() if name not in finished]
+
+
+async def build_index(con: Connection, sql: Queries, name: str) -> None:
+    """One of these, beside the running bots; outside a transaction, and one at a time in a database."""
+    statement = _indexes()[name].replace("INDEX IF NOT EXISTS", "INDEX CONCURRENTLY IF NOT EXISTS", 1)
+    await con.execute(f"SET lock_timeout = '{_INDEX_LOCK_TIMEOUT}'")
+    try:
+        if await con.fetch(sql["indexes_of_views"], [name]):  # begun and never finished
+            await con.execute(f"DROP INDEX CONCURRENTLY IF EXISTS audit.{name}")
+        await con.execute(statement, timeout=_INDEX_TIMEOUT_S)
+    finally:
+        if not con.is_closed():
+            await con.execute("RESET lock_timeout")
+
+
 async def problem(con: Connection, sql: Queries, bot_schema: str) -> str | None:
     """How the views differ from what this release makes for this schema of the bot's, in words; None: they do not."""
-    return _difference(await _found(con, sql), bot_schema)
+    words = _difference(await _found(con, sql), bot_schema)
+    if words is None and (missing := await missing_indexes(con, sql)):
+        return f"their indexes on audit.events are missing, so some answer slowly: {', '.join(missing)}"
+    return words
 
 
 async def _found(con: Connection, sql: Queries) -> list[_Object]:
@@ -79,7 +115,7 @@ async def _make(con: Connection, found: list[_Object], bot_schema: str) -> None:
     ):  # a view may stand on a function of ours, and no function knows that it needs a view
         if names := [one.name for one in found if one.kind == kind]:
             await con.execute(f"DROP {kind} {', '.join(names)}")
-    await con.execute(script(bot_schema))
+    await con.execute(_statements(bot_schema))
     made = {name for _, name in _objects()}
     for one in found:
         if one.name in made:  # who could read it can read it still
@@ -127,6 +163,11 @@ def _is_anothers(found: list[_Object], bot_schema: str) -> bool:
 def _objects() -> list[tuple[str, str]]:
     """Kind and name of everything that views.sql makes."""
     return [(match[1], match[2]) for match in _OBJECT.finditer(read("views.sql"))]
+
+
+def _indexes() -> dict[str, str]:
+    """The statement of each index, by its name."""
+    return {match[1]: match[0] for match in _INDEX.finditer(read("views_indexes.sql"))}
 
 
 def _mark(bot_schema: str) -> str:

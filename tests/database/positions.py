@@ -11,7 +11,18 @@ from uuid import uuid4
 
 from conftest import FakeJournal
 
-from audit_wrapper.records import Action, Call, Failure, Market, Operation, PositionLink, Purpose, RecordKind, Seam
+from audit_wrapper.records import (
+    Action,
+    Call,
+    Failure,
+    Market,
+    Operation,
+    PositionLink,
+    Purpose,
+    RecordKind,
+    Request,
+    Seam,
+)
 from audit_wrapper.store.postgres import PostgresStore
 
 DAY = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -151,6 +162,25 @@ class Positions:
             answered_at=at(second + 1),
             result={"id": number, "symbol": self.market.symbol, "status": "canceled"},
             **common,
+        )
+
+    def cancel_all(self, second: float, path: str) -> None:
+        """All orders of the symbol canceled, confirmed a second later."""
+        self.journal.append(
+            RecordKind.ACKNOWLEDGED,
+            Action.CANCEL_ALL,
+            call=Call(
+                seam=Seam.CLIENT,
+                target=self.exchange,
+                method="cancel_all_orders",
+                arguments={"symbol": self.market.symbol},
+            ),
+            request=Request(method="DELETE", path=path, params={"symbol": self.market.exchange_symbol}),
+            market=self.market,
+            operation=Operation(correlation_id=uuid4()),
+            result=[],
+            called_at=at(second),
+            answered_at=at(second + 1),
         )
 
     def attached_stop(self, second: float, trigger: str, position: str = "7", opens: str = "buy") -> None:

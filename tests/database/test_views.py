@@ -2,10 +2,11 @@
 
 from decimal import Decimal as D
 
+import msgspec
 import pytest
 from positions import Fill, Positions, at
 
-from audit_wrapper.records import Purpose
+from audit_wrapper.records import Action, Purpose, RecordKind, Request
 
 ENTRY, EXIT = Purpose.ENTRY, Purpose.EXIT
 
@@ -37,7 +38,9 @@ def adds_up(row):
 
 
 def has(row, **figures):
-    wanted = {name: D(value) if isinstance(value, str) and value[-1:].isdigit() else value for name, value in figures.items()}
+    wanted = {
+        name: D(value) if isinstance(value, str) and value[-1:].isdigit() else value for name, value in figures.items()
+    }
     assert {name: row[name] for name in wanted} == wanted
 
 
@@ -105,7 +108,14 @@ async def test_a_stop_that_is_moved_and_then_fires(bot, position, connection):
     row = await position(bot)
     # none from the entry (1) to the answer to the first stop (11), none from the answer to its cancel (101) to that of the
     # second one (103), which fires at 200
-    has(row, seconds_without_stop="12", intended_exit_price="4.8", exit_slippage="0.5", gross_result="-2.5", closed_at=at(200))
+    has(
+        row,
+        seconds_without_stop="12",
+        intended_exit_price="4.8",
+        exit_slippage="0.5",
+        gross_result="-2.5",
+        closed_at=at(200),
+    )
     stops = await connection.fetch("SELECT * FROM audit.v_position_stops WHERE position_id = '7' ORDER BY from_at")
     assert [(s["from_at"], s["until_at"], s["has_stop"]) for s in stops] == [
         (at(1), at(11), False), (at(11), at(101), True), (at(101), at(103), False), (at(103), at(200), True),
@@ -128,6 +138,27 @@ async def test_a_stop_set_on_the_position_is_followed_by_the_next_without_a_gap(
     assert stops[1]["order_key"] != stops[2]["order_key"]
 
 
+async def test_a_stop_that_is_canceled_with_all_others(bot, position, connection):
+    paths = {"bybit": ["/v5/order/cancel-all"], "binanceusdm": ["/fapi/v1/allOpenOrders", "/fapi/v1/algoOpenOrders"]}
+    bot.order(0, "buy", "10", Fill(1, "5", "10"), purpose=ENTRY)
+    stop = bot.stop(1, "10", "4.5")
+    for second, path in enumerate(paths[bot.exchange], start=50):
+        bot.cancel_all(second, path)
+    bot.order(80, "sell", "10", Fill(90, "6", "10"), purpose=EXIT)
+    shown = {
+        "id": stop,
+        "symbol": bot.market.symbol,
+        "side": "sell",
+        "type": "stop_market",
+        "amount": "10",
+        "filled": "0",
+    }
+    bot.executed(stop, {**shown, "status": "canceled"}, [])  # the exchange says so, too, much later
+    # none from 1 to 2; it stands until all are canceled, and nothing stands until the close at 90
+    ended = 51 if bot.exchange == "bybit" else 52
+    has(await position(bot), seconds_without_stop=str(1 + 90 - ended))
+
+
 async def test_a_stop_of_which_nobody_knows(bot, position, connection):
     bot.order(0, "buy", "10", Fill(1, "5", "10"), purpose=ENTRY)
     bot.stop(10, "10", "4.5", answered=False)
@@ -139,7 +170,16 @@ async def test_a_stop_of_which_nobody_knows(bot, position, connection):
 
 
 async def test_an_open_position(bot, position):
-    bot.order(0, "sell", "10", Fill(1, "5", "4", "0.01"), Fill(2, "5.5", "6", "0.01"), purpose=ENTRY, opens="sell", intended="5.4")
+    bot.order(
+        0,
+        "sell",
+        "10",
+        Fill(1, "5", "4", "0.01"),
+        Fill(2, "5.5", "6", "0.01"),
+        purpose=ENTRY,
+        opens="sell",
+        intended="5.4",
+    )
     row = await position(bot)
     # sold 4 for 5 and 6 for 5.5; meant 10 for 5.4: 54 - 53
     has(
@@ -164,7 +204,16 @@ async def test_an_order_whose_outcome_is_not_known(bot, position):
     bot.order(0, "buy", "1", Fill(1, "5", "1"), purpose=ENTRY)
     bot.order(5, "sell", "1", answered=False, purpose=EXIT)
     row = await position(bot)
-    has(row, is_open=None, closed_at=None, seconds_open=None, entry_price="5", exit_price=None, gross_result=None, net_result=None)
+    has(
+        row,
+        is_open=None,
+        closed_at=None,
+        seconds_open=None,
+        entry_price="5",
+        exit_price=None,
+        gross_result=None,
+        net_result=None,
+    )
     assert row["why_not"].startswith("of 1 of its orders it is not known what was filled")
 
 
@@ -180,7 +229,15 @@ async def test_the_first_execution_that_is_missing(bot, position):
     bot.order(0, "buy", "3", purpose=ENTRY, filled="3")
     bot.order(5, "sell", "3", Fill(6, "7", "3"), purpose=EXIT)
     # the first execution that is known of is the exit's
-    has(await position(bot), side=None, opened_at=None, entry_price=None, exit_price=None, net_result=None, closed_at=None)
+    has(
+        await position(bot),
+        side=None,
+        opened_at=None,
+        entry_price=None,
+        exit_price=None,
+        net_result=None,
+        closed_at=None,
+    )
 
 
 async def test_a_fee_that_is_not_known(bot, position):
@@ -202,8 +259,6 @@ async def test_a_fee_that_is_not_known(bot, position):
     ],
 )
 async def test_markets(position, changes, gross, why):
-    import msgspec
-
     bot = Positions("bybit")
     bot.market = msgspec.structs.replace(bot.market, **changes)
     bot.order(0, "buy", "3", Fill(1, "5", "3"), purpose=ENTRY, intended="4")
@@ -216,3 +271,201 @@ async def test_markets(position, changes, gross, why):
     else:
         assert why in row["why_not"]
         assert row["slippage"] is row["net_result"] is None
+
+
+# -- over many positions
+
+
+@pytest.fixture
+async def four_positions(bot, store):
+    """Three that are closed, with results of 10, -4 and -2; one that is open; and one of which a fee is not known."""
+    for number, (bought, sold) in enumerate((("1", "2"), ("2", "1.6"), ("3", "2.8")), start=1):
+        begin = number * 1000
+        bot.order(
+            begin,
+            "buy",
+            "10",
+            Fill(begin + 1, bought, "10", "0.5"),
+            purpose=ENTRY,
+            position=str(number),
+            intended=bought,
+        )
+        bot.order(
+            begin + 9,
+            "sell",
+            "10",
+            Fill(begin + 10, sold, "10", "0.25"),
+            purpose=EXIT,
+            position=str(number),
+            type="limit",
+            limit=sold,
+        )
+    bot.order(9000, "buy", "1", Fill(9001, "1", "1"), purpose=ENTRY, position="4")
+    bot.order(9100, "buy", "1", Fill(9101, "1", "1", None), purpose=ENTRY, position="5")
+    bot.order(9200, "sell", "1", Fill(9201, "2", "1"), purpose=EXIT, position="5")
+    await bot.deliver(store)
+
+
+async def test_equity_and_drawdown(four_positions, connection):
+    rows = await connection.fetch("SELECT * FROM audit.v_equity ORDER BY closed_at")
+    # 10 - 0.75, -4 - 0.75, -2 - 0.75
+    assert [(r["position_id"], r["net_result"], r["equity"], r["peak"], r["drawdown"]) for r in rows] == [
+        ("1", D("9.25"), D("9.25"), D("9.25"), D(0)),
+        ("2", D("-4.75"), D("4.5"), D("9.25"), D("4.75")),
+        ("3", D("-2.75"), D("1.75"), D("9.25"), D("7.5")),
+    ]
+
+
+async def test_a_drawdown_from_the_beginning(bot, store, connection):
+    bot.order(0, "buy", "1", Fill(1, "5", "1"), purpose=ENTRY)
+    bot.order(2, "sell", "1", Fill(3, "4", "1"), purpose=EXIT)
+    await bot.deliver(store)
+    row = await connection.fetchrow("SELECT * FROM audit.v_equity")
+    assert (row["equity"], row["peak"], row["drawdown"]) == (D(-1), D(0), D(1))
+    row = await connection.fetchrow("SELECT * FROM audit.v_performance")
+    assert (row["max_drawdown"], row["profit_factor"], row["sharpe"], row["win_rate"]) == (D(1), D(0), None, D(0))
+
+
+async def test_performance(four_positions, connection):
+    (row,) = await connection.fetch("SELECT * FROM audit.v_performance")
+    assert (row["account"], row["currency"], row["positions"], row["wins"], row["losses"]) == (
+        "default",
+        "USDT",
+        3,
+        1,
+        2,
+    )
+    assert (row["average_win"], row["average_loss"], row["net_result"]) == (D("9.25"), D("-3.75"), D("1.75"))
+    assert (row["fees"], row["slippage"], row["slippage_positions"], row["max_drawdown"]) == (
+        D("2.25"),
+        D(0),
+        3,
+        D("7.5"),
+    )
+    assert (row["unknown"], round(row["win_rate"], 6), round(row["profit_factor"], 6)) == (
+        1,
+        D("0.333333"),
+        D("1.233333"),
+    )
+    # mean 0.58333; deviations 8.66667, -5.33333, -3.33333: squares 75.1111 + 28.4444 + 11.1111 = 114.6667, half of it
+    # 57.3333, its root 7.57188; 0.58333 / 7.57188
+    assert round(row["sharpe"], 5) == D("0.07704")
+
+
+async def test_profit_factor_without_losses(bot, store, connection):
+    bot.order(0, "buy", "1", Fill(1, "5", "1"), purpose=ENTRY)
+    bot.order(2, "sell", "1", Fill(3, "6", "1"), purpose=EXIT)
+    await bot.deliver(store)
+    row = await connection.fetchrow("SELECT * FROM audit.v_performance")
+    assert (row["profit_factor"], row["average_loss"], row["win_rate"]) == (None, None, D(1))
+
+
+async def test_accounts_do_not_mix(store, connection):
+    for account, sold in (("a", "6"), ("b", "3")):
+        bot = Positions("bybit", account)
+        bot.order(0, "buy", "1", Fill(1, "5", "1"), purpose=ENTRY)
+        bot.order(2, "sell", "1", Fill(3, sold, "1"), purpose=EXIT)
+        await bot.deliver(store)
+    rows = await connection.fetch("SELECT account, net_result FROM audit.v_performance ORDER BY account")
+    assert [tuple(row) for row in rows] == [("a", D(1)), ("b", D(-2))]
+    rows = await connection.fetch("SELECT account, net_result FROM audit.v_positions ORDER BY account")
+    assert [tuple(row) for row in rows] == [("a", D(1)), ("b", D(-2))]
+
+
+async def test_daily(four_positions, bot, store, connection):
+    bot = Positions(bot.exchange)
+    bot._ids = iter(("101", "102"))
+    bot.order(43_200, "buy", "1", Fill(43_201, "5", "1", "0.1"), purpose=ENTRY, position="6")  # midnight
+    bot.order(43_300, "sell", "1", Fill(43_301, "6", "1", "0.1"), purpose=EXIT, position="6")
+    bot.refused(43_400, "-2019", "Margin is insufficient.")
+    await bot.deliver(store)
+    rows = await connection.fetch("SELECT * FROM audit.v_daily ORDER BY day")
+    assert [tuple(row) for row in rows] == [
+        (at(0).date(), "default", bot.exchange, "USDT", 4, 9, 9, 0, D("1.75"), D("2.25"), 1),
+        (at(43_200).date(), "default", bot.exchange, "USDT", 1, 3, 2, 1, D("0.8"), D("0.2"), 0),
+    ]
+
+
+async def test_slippage_of_orders(bot, store, connection):
+    bot.order(0, "buy", "2", Fill(1, "1.5", "2"), purpose=ENTRY, intended="1.4")  # 0.1 worse, for 2
+    bot.order(5, "buy", "2", Fill(6, "1.5", "2"), purpose=ENTRY)  # nobody said what for
+    bot.order(10, "sell", "2", Fill(11, "1.75", "2"), purpose=EXIT, type="limit", limit="1.7")  # 0.05 better, for 2
+    bot.stop(20, "2", "1.3", Fill(30, "1.25", "2"))  # 0.05 worse, for 2
+    bot.stop(40, "2", "1.2")  # rests
+    bot.order(
+        50, "sell", "2", Fill(51, "1", "2"), purpose=EXIT, intended="1.4"
+    )  # the price of the entry is not the exit's
+    await bot.deliver(store)
+    rows = await connection.fetch("SELECT * FROM audit.v_slippage ORDER BY created_at")
+    assert [(r["intended_by"], r["intended_price"], r["average_price"], r["filled"], r["slippage"]) for r in rows] == [
+        ("atomic", D("1.4"), D("1.5"), D(2), D("0.2")),
+        ("limit", D("1.7"), D("1.75"), D(2), D("-0.1")),
+        ("trigger", D("1.3"), D("1.25"), D(2), D("0.1")),
+    ]
+
+
+async def test_rejections(bot, store, connection):
+    for second in (10, 20):
+        bot.refused(second, "-2019", "Margin is insufficient.")
+    bot.refused(30, "-1111", "Precision is over the maximum: 3.")
+    await bot.deliver(store)
+    rows = await connection.fetch("SELECT * FROM audit.v_rejections ORDER BY first_at")
+    assert [tuple(row) for row in rows] == [
+        (bot.exchange, "default", "-2019", "Margin is insufficient.", 2, at(10), at(20)),
+        (bot.exchange, "default", "-1111", "Precision is over the maximum: 3.", 1, at(30), at(30)),
+    ]
+
+
+async def test_latency(bot, store, connection):
+    number = bot.stop(0, "1", "5")
+    bot.cancel(7, number)
+    bot.refused(9, "-2019", "Margin is insufficient.")
+    bot.order(11, "buy", "1", answered=False)
+    await bot.deliver(store)
+    rows = await connection.fetch("SELECT * FROM audit.v_latency ORDER BY called_at")
+    assert [(r["action"], r["called_at"], r["answered_at"], r["milliseconds"], r["kind"], r["http_status"]) for r in rows] == [
+        ("place", at(0), at(1), D(1000), "acknowledged", None), ("cancel", at(7), at(8), D(1000), "acknowledged", None),
+        ("place", at(9), at(10), D(1000), "rejected", None), ("place", at(11), None, None, None, None),
+    ]  # fmt: skip
+
+
+async def test_open_questions(bot, store, connection):
+    bot.order(0, "buy", "1", answered=False)
+    bot.order(1, "buy", "1", Fill(2, "5", "1"), position=None)
+    bot.order(3, "buy", "1", Fill(4, "5", "1", None))
+    bot.journal.append(
+        RecordKind.UNATTRIBUTED, Action.OTHER, market=bot.market, request=Request(method="POST", path="/x")
+    )
+    bot.journal.append(RecordKind.GAP, Action.OTHER, reason="3 records are missing")
+    if bot.exchange == "bybit":
+        bot.attached_stop(50, "4")
+    bot.refused(60, "-1", "no")
+    await bot.deliver(store)
+    await connection.execute(
+        "INSERT INTO audit.quarantine (stream, seq, payload, hash, reason, resolved_at) VALUES (gen_random_uuid(), 8, '', '', "
+        "'not a record', NULL), (gen_random_uuid(), 9, '', '', 'mended', now())"
+    )
+    rows = await connection.fetch("SELECT * FROM audit.v_open_questions")
+    expected = {
+        "unknown": "sent, and no answer recorded yet",
+        "unlinked": "buy MARKET 1 belongs to no position that is known",
+        "fee_missing": "the exchange was asked for the fee and did not say",
+        "unattributed": "a private write that nothing explains: POST /x",
+        "gap": "3 records are missing",
+    }
+    if bot.exchange == "bybit":
+        expected["without_id"] = "STOP_LOSS NEW, but the exchange's id of it is not known"
+    words = {row["kind"]: row["words"] for row in rows}
+    assert words.pop("quarantined").startswith("entry 8 of journal ")
+    assert words == expected
+    assert len(rows) == len(expected) + 1
+
+
+async def test_a_record_with_a_nul_in_it(bot, store, connection):
+    bot.journal.append(RecordKind.GAP, Action.OTHER, reason="a\0b \\u0000")
+    bot.market = msgspec.structs.replace(bot.market, base="\0")
+    bot.order(0, "buy", "1", Fill(1, "5", "1"), purpose=ENTRY, intended="4")
+    await bot.deliver(store)
+    assert await connection.fetchval("SELECT entry_slippage FROM audit.v_positions") == 1
+    (row,) = await connection.fetch("SELECT * FROM audit.v_open_questions")
+    assert row["words"] == "a\ufffdb \\ufffd"

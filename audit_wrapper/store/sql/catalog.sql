@@ -222,3 +222,9 @@ UNION ALL
 SELECT 'FUNCTION', p.oid::regprocedure::text, obj_description(p.oid, 'pg_proc'), ARRAY[]::text[]
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'audit' AND starts_with(obj_description(p.oid, 'pg_proc'), 'audit_wrapper views ');
+
+-- name: indexes_of_views
+-- Those of these indexes that exist. One that is not valid was begun and never finished.
+SELECT c.relname::text AS name, i.indisvalid AS valid
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'audit' AND c.relname = ANY($1::text[]);

@@ -23,14 +23,9 @@ CREATE FUNCTION audit.bot_orders() RETURNS TABLE (
     FROM "monitoring"."orders" o WHERE o.order_key IS NOT NULL
 $$;
 
--- A part of a record, if PostgreSQL can read its texts.
-CREATE FUNCTION audit.readable(part json) RETURNS json LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN position('\u0000' IN part::text) = 0 THEN part END
-$$;
-
--- The text of a JSON value. One with a NUL in it, which PostgreSQL cannot hold, stays as it is written.
-CREATE FUNCTION audit.text_of(value json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN position('\u0000' IN value::text) > 0 THEN value::text ELSE value #>> '{}' END
+-- A record that PostgreSQL can take apart: it cannot hold a NUL, which stands as a replacement character then.
+CREATE FUNCTION audit.readable(body json) RETURNS json LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN position('\u0000' IN body::text) = 0 THEN body ELSE replace(body::text, '\u0000', '\ufffd')::json END
 $$;
 
 -- Every order of the trail, as it stands.
@@ -69,8 +64,8 @@ FROM (
                    (r.opening ->> 'intended_price')::numeric AS opened_for, r.opening ->> 'side' AS meant_side,
                    CASE WHEN r.opening ->> 'how' IN ('atomic', 'repository') THEN r.opening ->> 'how' END AS meant_how
             FROM (
-                SELECT audit.readable(e.body -> 'market') AS market,
-                       CASE WHEN o.purpose = 'entry' AND o.type = 'MARKET' THEN audit.readable(e.body -> 'position') END
+                SELECT audit.readable(e.body) -> 'market' AS market,
+                       CASE WHEN o.purpose = 'entry' AND o.type = 'MARKET' THEN audit.readable(e.body) -> 'position' END
                            AS opening
                 FROM audit.events e WHERE e.record_id = k.intent_id AND o.filled <> 0 OFFSET 0
             ) AS r OFFSET 0
@@ -125,7 +120,7 @@ SELECT w.account, w.exchange, w.position_id, w.symbol, w.opening_side AS side, w
            CASE WHEN w.entry_quantity > 0 AND NOT w.entry_meant THEN 'no price was meant for the entry' END,
            CASE WHEN w.exit_quantity > 0 AND NOT w.exit_meant THEN 'no price was meant for the exit' END
        ), '') AS why_not,
-       w.orders, w.fills
+       w.orders, w.fills, w.executed
 FROM (
     SELECT v.*, v.unsaid = 0 AND v.gappy = 0 AND v.doubtful = 0 AND v.untimed = 0 AS complete,
            v.crossed AND v.entry_gaps = 0 AS turned,
@@ -233,13 +228,13 @@ CREATE FUNCTION audit.position_stops(
                CASE WHEN o.status IN ('NEW', 'PARTIALLY_FILLED', 'UNKNOWN') THEN 'infinity'
                     WHEN o.status = 'FILLED' THEN coalesce(executed.at, o.updated_at AT TIME ZONE 'utc')
                     WHEN o.status = 'MODIFIED' THEN coalesce(replaced.at, o.updated_at AT TIME ZONE 'utc')
-                    ELSE coalesce(canceled.at, o.updated_at AT TIME ZONE 'utc') END AS until_at
+                    ELSE coalesce(canceled.at, swept.at, o.updated_at AT TIME ZONE 'utc') END AS until_at
         FROM audit.bot_orders() o
         LEFT JOIN LATERAL (
-            SELECT min(e.answered_at) AS at
+            SELECT e.answered_at AS at, e.stream, e.seq, k.scope
             FROM audit.orders k JOIN audit.order_events oe ON oe.order_key = k.order_key AND oe.part = k.part
             JOIN audit.events e ON e.stream = oe.stream AND e.seq = oe.seq
-            WHERE k.order_key = o.order_key AND e.kind = 'acknowledged'
+            WHERE k.order_key = o.order_key AND e.kind = 'acknowledged' ORDER BY e.answered_at LIMIT 1
         ) AS taken ON true
         LEFT JOIN LATERAL (
             SELECT min(e.answered_at) AS at
@@ -252,6 +247,15 @@ CREATE FUNCTION audit.position_stops(
             FROM audit.order_events oe JOIN audit.events e ON e.stream = oe.stream AND e.seq = oe.seq
             WHERE oe.order_key = o.order_key AND oe.part LIKE 'target%' AND e.kind = 'acknowledged' AND e.action = 'cancel'
         ) AS canceled ON true
+        -- whatever else is heard later: the first confirmed cancel of all orders of its symbol has taken it, save that Binance's
+        -- allOpenOrders leaves conditional orders standing
+        LEFT JOIN LATERAL (
+            SELECT min(e.answered_at) AS at FROM audit.events e
+            WHERE o.status = 'CANCELED' AND e.stream = taken.stream AND e.scope = taken.scope AND e.seq > taken.seq
+              AND e.kind = 'acknowledged' AND e.action = 'cancel_all'
+              AND coalesce(audit.readable(e.body) #>> '{request,path}', '') !~ '/v[0-9]+(/(um|cm))?/allOpenOrders$'
+              AND e.answered_at <= o.updated_at AT TIME ZONE 'utc'
+        ) AS swept ON true
         LEFT JOIN LATERAL (
             SELECT max(f.exchange_at) AS at FROM audit.fills f WHERE f.order_key = o.order_key
         ) AS executed ON true
@@ -288,6 +292,8 @@ CROSS JOIN LATERAL audit.position_stops(
     CASE WHEN p.is_open IS NOT FALSE THEN now() ELSE coalesce(p.closed_at, p.last_fill_at) END) AS s;
 
 -- Positions, one row each. intended_result - slippage = gross_result, gross_result - fees = net_result.
+-- The closed ones are found by their last execution, so that those of a time (closed_at) are found by an index; then each is
+-- reckoned by itself, which OFFSET 0 sees to.
 CREATE VIEW audit.v_positions AS
 SELECT p.account, p.exchange, p.position_id, p.symbol, CASE p.side WHEN 'buy' THEN 'long' WHEN 'sell' THEN 'short' END AS side,
        p.signal_id, p.currency, p.is_open, p.opened_at, p.closed_at,
@@ -306,7 +312,28 @@ SELECT p.account, p.exchange, p.position_id, p.symbol, CASE p.side WHEN 'buy' TH
                                      coalesce(p.closed_at, now())) AS s
        ) END AS seconds_without_stop,
        p.orders, p.fills
-FROM audit.v_position_figures p;
+FROM (
+    SELECT o.account, o.exchange, o.position_id, f.exchange_at AS closed_at, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
+           q.opened_at, q.entry_quantity, q.entry_price, q.exit_quantity, q.exit_price, q.intended_entry_price,
+           q.intended_exit_price, q.entry_slippage, q.exit_slippage, q.fees, q.fees_other, q.gross_result, q.why_not, q.orders,
+           q.fills
+    FROM audit.fills f
+    JOIN audit.bot_orders() o ON o.order_key = f.order_key
+    CROSS JOIN LATERAL (
+        SELECT * FROM audit.v_position_figures c
+        WHERE c.account = o.account AND c.exchange = o.exchange AND c.position_id = o.position_id OFFSET 0
+    ) AS q
+    WHERE q.closed_at IS NOT NULL AND q.last_order = f.order_key AND q.last_trade = f.exchange_trade_id
+      AND NOT EXISTS (SELECT FROM audit.bot_orders() later JOIN audit.fills l ON l.order_key = later.order_key
+                      WHERE later.position_id = o.position_id AND later.exchange = o.exchange AND later.account = o.account
+                        AND l.exchange_at > f.exchange_at)
+    UNION ALL
+    SELECT q.account, q.exchange, q.position_id, NULL, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
+           q.opened_at, q.entry_quantity, q.entry_price, q.exit_quantity, q.exit_price, q.intended_entry_price,
+           q.intended_exit_price, q.entry_slippage, q.exit_slippage, q.fees, q.fees_other, q.gross_result, q.why_not, q.orders,
+           q.fills
+    FROM audit.v_position_figures q WHERE q.closed_at IS NULL
+) AS p;
 
 -- Closed positions whose result is known, one after the other; the account begins at 0.
 CREATE VIEW audit.v_equity AS
@@ -348,7 +375,7 @@ FROM (
                coalesce(sum(p.gross_result - p.fees) OVER (PARTITION BY p.account, p.currency
                                                            ORDER BY p.closed_at, p.exchange, p.position_id), 0) AS equity
         FROM audit.v_position_figures p
-        WHERE p.is_open IS NOT TRUE AND p.fills + p.orders > 0 AND p.why_not IS DISTINCT FROM 'nothing was executed'
+        WHERE p.is_open IS NOT TRUE AND (p.executed > 0 OR p.is_open IS NULL)
     ) AS d
 ) AS e
 GROUP BY e.account, e.currency;
@@ -357,8 +384,8 @@ GROUP BY e.account, e.currency;
 CREATE VIEW audit.v_daily AS
 SELECT a.day, a.account, a.exchange, a.currency, sum(a.positions_closed)::bigint AS positions_closed,
        sum(a.orders)::bigint AS orders, sum(a.fills)::bigint AS fills, sum(a.rejected)::bigint AS rejected,
-       CASE WHEN sum(a.unknown) = 0 THEN sum(a.net_result) END AS net_result,
-       CASE WHEN sum(a.unknown) = 0 THEN sum(a.fees) END AS fees
+       sum(a.net_result) AS net_result, sum(a.fees) FILTER (WHERE a.net_result IS NOT NULL) AS fees,
+       sum(a.unknown)::bigint AS unknown
 FROM (
     SELECT (p.closed_at AT TIME ZONE 'utc')::date AS day, p.account, p.exchange, p.currency, 1 AS positions_closed, 0 AS orders,
            0 AS fills, 0 AS rejected, p.gross_result - p.fees AS net_result, p.fees,
@@ -390,7 +417,7 @@ GROUP BY r.exchange, r.account, r.code, r.reason;
 CREATE VIEW audit.v_latency AS
 SELECT e.exchange, e.account, e.action, e.called_at, e.answered_at,
        round((extract(epoch FROM e.answered_at - e.called_at) * 1000)::numeric, 3) AS milliseconds, e.kind,
-       audit.text_of(e.body #> '{response,http_status}')::integer AS http_status,
+       (audit.readable(e.body) #>> '{response,http_status}')::integer AS http_status,
        e.correlation_id, e.intent_id, e.stored_no
 FROM audit.events e
 WHERE e.kind IN ('acknowledged', 'unchanged', 'rejected', 'not_sent', 'outcome_unknown')
@@ -410,11 +437,11 @@ SELECT 'unknown' AS kind, o.exchange, o.account, o.symbol, o.order_key, o.create
        coalesce(o.reason, 'no answer came that can be trusted') AS words
 FROM audit.bot_orders() o WHERE o.status = 'UNKNOWN'
 UNION ALL
-SELECT 'unattributed', e.exchange, e.account, coalesce(audit.text_of(e.body #> '{market,exchange_symbol}'),
-                                                       audit.text_of(e.body #> '{market,symbol}')),
+SELECT 'unattributed', e.exchange, e.account, coalesce(audit.readable(e.body) #>> '{market,exchange_symbol}',
+                                                       audit.readable(e.body) #>> '{market,symbol}'),
        NULL, e.called_at,
-       concat_ws(' ', 'a private write that nothing explains:', audit.text_of(e.body #> '{request,method}'),
-                 audit.text_of(e.body #> '{request,path}'))
+       concat_ws(' ', 'a private write that nothing explains:', audit.readable(e.body) #>> '{request,method}',
+                 audit.readable(e.body) #>> '{request,path}')
 FROM audit.events e WHERE e.kind = 'unattributed'
 UNION ALL
 SELECT 'unlinked', o.exchange, o.account, o.symbol, o.order_key, o.created_at AT TIME ZONE 'utc',
@@ -437,5 +464,5 @@ SELECT 'quarantined', NULL, NULL, NULL, NULL, q.quarantined_at,
 FROM audit.quarantine q WHERE q.resolved_at IS NULL
 UNION ALL
 SELECT 'gap', e.exchange, e.account, NULL, NULL, e.called_at,
-       coalesce(audit.text_of(e.body #> '{reason}'), 'records are missing here')
+       coalesce(audit.readable(e.body) #>> '{reason}', 'records are missing here')
 FROM audit.events e WHERE e.kind = 'gap';
