@@ -20,11 +20,15 @@ async def pooler(con: asyncpg.Connection, dsn: str) -> Check:
     if first == con.get_server_pid():
         return ok(_NAME, "none: the server is talked to directly")
     try:
+        prepared = await con.prepare("SELECT 1", name="audit_wrapper_look")
+        first = await con.fetchval(_PID)
         async with peek.connected(dsn) as other:
             try:
-                async with other.transaction():
+                async with (
+                    other.transaction()
+                ):  # meanwhile it holds the server's connection that `con` had, or it does not
                     shares = await other.fetchval(_PID) == first
-                    survives = await _survives(con) if shares else True
+                    survives = not shares or await _survives(prepared)
             except asyncpg.PostgresError as problem:
                 return wrong(
                     _NAME,
@@ -52,12 +56,9 @@ async def pooler(con: asyncpg.Connection, dsn: str) -> Check:
     )
 
 
-async def _survives(con: asyncpg.Connection) -> bool:
-    """Called while another connection holds the server's connection that `con` had: does what it prepared go with it?"""
+async def _survives(prepared: asyncpg.prepared_stmt.PreparedStatement) -> bool:
+    """Called while what it was prepared on is in other hands."""
     try:
-        prepared = await con.prepare("SELECT 1", name="audit_wrapper_look")
-        pid = await con.fetchval(_PID)
-        await prepared.fetchval()
-        return bool(pid) and await prepared.fetchval() == 1
-    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
+        return int(await prepared.fetchval()) == 1
+    except asyncpg.InvalidSQLStatementNameError:
         return False

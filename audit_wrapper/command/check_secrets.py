@@ -24,8 +24,8 @@ def secrets(environ: Mapping[str, str], dsn: str | None) -> dict[str, str]:
         for name, value in environ.items()
         if _NAME.search(name.upper()) and len(value) >= _LENGTH and not os.path.exists(value)
     }
-    password = unquote(urlsplit(dsn).password or "") if dsn else ""
-    if len(password) >= _LENGTH:
+    user, password = _login(dsn)
+    if len(password) >= _LENGTH and password != user:  # else a role's name would be a secret
         found["the DSN's password"] = password
     return found
 
@@ -49,7 +49,7 @@ def in_events(bodies: Iterable[str], known: Mapping[str, str]) -> Check:
 
 def on_command_line(given: str | None) -> Iterator[Check]:
     """given: what was said with --dsn; None: nothing."""
-    if given and urlsplit(given).password:
+    if given and _login(given)[1]:
         yield wrong(
             "secrets on the command line",
             "the password of --dsn stands in the list of processes and in the shell's history",
@@ -65,3 +65,12 @@ def _judged(name: str, where: str, texts: Iterable[str], known: Mapping[str, str
     if found:
         return wrong(name, f"the value of {', '.join(found)} stands in {where}", _RESET)
     return ok(name, f"none of {len(known)} keys and passwords of the environment is in the newest of {where}")
+
+
+def _login(dsn: str | None) -> tuple[str, str]:
+    """User and password of a DSN; empty where it has none, or cannot be taken apart."""
+    try:
+        parts = urlsplit(dsn or "")
+        return unquote(parts.username or ""), unquote(parts.password or "")
+    except ValueError:
+        return "", ""

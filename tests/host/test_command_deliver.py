@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from looking import AWAY, Here, Said, ended, process, record, trading, until
+from looking import AWAY, Here, Said, ended, environ, process, record, trading, until
 from simulated_exchange import RemoteExchange
 
 from audit_wrapper import AuditTrail
@@ -289,3 +290,27 @@ def test_a_database_that_is_away_for_a_while(audit_dsn: str, tmp_path: Path, pos
         assert said.code == 1
         assert said.first.startswith("RECORDING, BUT NOT DELIVERING: ")
     assert threading.active_count() < 20
+
+
+FORKING = """
+import os, sys
+from audit_wrapper import AuditTrail
+trail = AuditTrail.open(os.environ["DSN"], journal=sys.argv[1], delivery="sidecar", ask_exchange="off", close_timeout_s=0.1)
+trail._recorder.missing("the parent's")
+child = os.fork()
+if child == 0:
+    trail._recorder.missing("the child's")
+    assert not trail.close(), "nobody delivers for a child that lives"
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+trail.close()
+"""
+
+
+def test_a_forked_child_of_a_bot_with_a_sidecar(audit_dsn: str, tmp_path: Path, postgres_server: Any) -> None:
+    subprocess.run([sys.executable, "-c", FORKING, str(tmp_path)], env=environ(DSN=audit_dsn), check=True, timeout=60)
+    (left,) = tmp_path.glob("fork-*")
+    os.utime(left, (1_000_000_000, 1_000_000_000))  # long ago: nobody is just making it
+    with following(audit_dsn, tmp_path):
+        until(lambda: not left.exists())
+        until(lambda: events(postgres_server, audit_dsn) == 2)
