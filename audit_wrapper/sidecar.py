@@ -43,7 +43,7 @@ class Sidecar:
 
     def __init__(self, settings: Settings) -> None:
         self.failures = Failures({"account": settings.account, "journal": str(settings.journal)})
-        self._metrics = metrics.of_trail(settings, self.failures)  # of the delivery; everything else the bot reports itself
+        self._metrics = metrics.of_trail(settings, self.failures)  # of the delivery alone; the bot reports the rest
         self.delivery: Delivery | None = None
         self._settings = settings
         self._folder = settings.journal
