@@ -63,6 +63,7 @@ class TrailMetrics:
         self._instruments = instruments
         self._look: Callable[[], Seen] | None = None
         self._is_child = False
+        self._only_looks = False  # nothing is reported from our thread; see `in_child`
         self._size_at = 0.0
         self.journal_bytes: int | None = None
 
@@ -74,8 +75,13 @@ class TrailMetrics:
         self._instruments.open.append(self)
 
     def in_child(self) -> None:
-        """In a forked child: what was counted is the parent's, and nothing is shown before the child records."""
+        """In a forked child: what was counted is the parent's, and nothing is shown before the child records.
+
+        A provider that the parent had set up already is a copy whose locks another thread may have held at the fork, for
+        ever: the delivery must not wait for one.
+        """
         self.append_times.clear()
+        self._only_looks = self._only_looks or _has_provider()
         if not self._is_child:
             self.attributes = {**self.attributes, "journal": f"{self.attributes['journal']}/fork"}
         self._is_child = True
@@ -103,6 +109,8 @@ class TrailMetrics:
 
     def delivered(self, records: Sequence[Record], seconds: float) -> None:
         """A batch is in the store; it took this long."""
+        if self._only_looks:
+            return
         try:
             made, own = self._instruments, self.attributes
             made.delivery.record(seconds, own)
@@ -121,6 +129,8 @@ class TrailMetrics:
             self._failures.note("metrics", problem)
 
     def _take_appends(self) -> None:
+        if self._only_looks:
+            return
         try:
             while self.append_times:
                 took = self.append_times.popleft()
@@ -217,6 +227,16 @@ def of_trail(settings: Settings, failures: Failures) -> TrailMetrics | None:
 
 
 _instruments: Instruments | None = None
+
+
+def _has_provider() -> bool:
+    """Whether the application has set one; until then there is a stand-in of OpenTelemetry's API."""
+    try:
+        from opentelemetry.metrics import get_meter_provider
+
+        return not type(get_meter_provider()).__module__.startswith("opentelemetry.metrics.")
+    except Exception:  # one that cannot even be looked at is not to be waited for
+        return True
 
 
 def _named(exchange: str | None) -> _Attributes:

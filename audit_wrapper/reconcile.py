@@ -80,9 +80,6 @@ class Reconciler:
         self._written: set[int] = set()  # evidence that was recorded already, in case that it changed no row
         self._not_open: dict[UUID, datetime] = {}  # when a request was first found to have no order that stands
         self._not_before: dict[UUID, datetime] = {}  # orders that were asked for in vain: not again before
-        self.unknown: dict[str, list[datetime]] | None = (
-            None  # when the orders were made that were UNKNOWN at the last look
-        )
 
     async def incomplete(self) -> list[Incomplete]:
         """All orders of the account that the exchanges should be asked about."""
@@ -92,11 +89,6 @@ class Reconciler:
         for remembered in (self._not_open, self._not_before):
             for key in remembered.keys() - keys:
                 remembered.pop(key, None)
-        unknown: dict[str, list[datetime]] = {exchange: [] for exchange in self.unknown or ()}
-        for one in found:
-            if one.row.status == OrderStatus.UNKNOWN:
-                unknown.setdefault(one.row.exchange or "", []).append(one.row.created_at)
-        self.unknown = unknown
         return found
 
     async def run(

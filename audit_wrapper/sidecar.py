@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+from audit_wrapper import metrics
 from audit_wrapper.database import Database
 from audit_wrapper.delivery import Delivery
 from audit_wrapper.errors import JournalError, JournalInUse, JournalUnavailable
@@ -41,7 +42,8 @@ class Sidecar:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.failures = Failures()
+        self.failures = Failures({"account": settings.account, "journal": str(settings.journal)})
+        self._metrics = metrics.of_trail(settings, self.failures)  # of the delivery alone; the bot reports the rest
         self.delivery: Delivery | None = None
         self._settings = settings
         self._folder = settings.journal
@@ -207,7 +209,8 @@ class Sidecar:
             self.failures.note("delivering what a forked process left", problem)
 
     def _delivery_of(self, journal: Journal) -> Delivery:
-        return Delivery(journal, self._database.store, self._settings, self.failures)
+        told = self._metrics.delivered if self._metrics is not None else None
+        return Delivery(journal, self._database.store, self._settings, self.failures, told=told)
 
     def _open_beside(self, folder: Path) -> Journal:
         return open_journal(self._settings, folder)

@@ -20,6 +20,8 @@ from simulated_exchange import LoseAnswer, SimulatedExchange
 
 from audit_wrapper import AuditTrail, metrics
 from audit_wrapper.delivery import Delivery
+from audit_wrapper.settings import Settings
+from audit_wrapper.sidecar import Sidecar
 
 
 @pytest.fixture
@@ -184,3 +186,30 @@ async def test_metrics_off(bot_dsn: str, tmp_path: Path, meters: Meters) -> None
             assert desk.trail._metrics is None
             assert desk.trail._recorder._outbox._append_times is None
             assert not meters.collect().metrics
+
+
+async def test_with_a_sidecar_the_bot_and_the_sidecar_report_what_each_of_them_does(
+    bot_dsn: str, tmp_path: Path, meters: Meters
+) -> None:
+    journal = tmp_path / "audit-journal"
+    settings = Settings.load({"dsn": bot_dsn, "journal": str(journal)}, environ={})
+    with SimulatedExchange("binance") as sim:
+        async with audited(sim, bot_dsn, journal, settings={"delivery": "sidecar"}) as desk:
+            await desk.open()
+            alone = meters.collect()
+            assert alone.value("audit_wrapper.records.recorded") > 0
+            assert alone.value("audit_wrapper.delivery.lag") > 0
+            assert alone.value("audit_wrapper.connected") == 0
+            assert alone.points("audit_wrapper.records.delivered") == []
+            beside = Sidecar(settings)
+            try:
+                await until(lambda: beside.step() or desk.trail.status().lag == 0)
+                both = meters.collect()
+                assert both.value("audit_wrapper.connected") == 1
+                assert both.value("audit_wrapper.delivery.lag") == 0
+                delivered = both.points("audit_wrapper.records.delivered", account="default", journal="audit-journal")
+                assert sum(point.value for point in delivered) == desk.trail.status().recorded
+                assert both.value("audit_wrapper.delivery.heartbeat.age") < 60
+                assert len(both.points("audit_wrapper.recording")) == 1, "the sidecar is no trail"
+            finally:
+                beside.stop(5)

@@ -219,6 +219,24 @@ def test_a_forked_child_shows_nothing_before_it_records(meters: Meters, trail: T
     assert point.attributes["journal"] == "audit-journal/fork"
 
 
+@pytest.mark.parametrize("set_before", [False, True])
+def test_a_forked_child_calls_nothing_of_a_provider_that_was_copied_with_it(
+    set_before: bool, meters: Meters, trail: TrailMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its locks may be held by a thread of the parent's that is not there."""
+    if set_before:
+        monkeypatch.setattr("opentelemetry.metrics.get_meter_provider", lambda: meters.provider)
+    trail.start(seen)
+    trail.in_child()
+    trail.append_times.append(1_000)
+    trail.tend(MemoryJournal())
+    trail.delivered([record(RecordKind.INTENT)], 0.1)
+    found = meters.collect()
+    assert found.value("audit_wrapper.records.recorded") == 7
+    told = [bool(found.points(f"audit_wrapper.{name}")) for name in ("append.duration", "records.delivered")]
+    assert told == [not set_before] * 2
+
+
 def test_a_look_that_fails_hides_that_trail_only(meters: Meters, trail: TrailMetrics) -> None:
     def broken() -> Seen:
         raise RuntimeError("a bug of ours")
