@@ -143,21 +143,29 @@ def _difference(found: list[_Object], bot_schema: str) -> str | None:
     mark = _mark(bot_schema)
     if len(found) == len(_objects()) and all(one.mark == mark for one in found):
         return None
-    marks = {match.groups() for one in found if (match := _MARK.fullmatch(one.mark))}
-    schemas = {schema for _, _, schema in marks if schema != quoted(bot_schema)}
-    if schemas:
-        return f"they show the orders of schema {', '.join(sorted(schemas))}, and stay so; those of {quoted(bot_schema)} are not in them"
-    if any(int(release) > _RELEASE for release, _, _ in marks):
+    if not found:
+        return "they are not made yet"
+    schema, release = _made_for(found)
+    if schema not in (None, quoted(bot_schema)):
+        return (
+            f"they show the orders of schema {schema}, and stay so; those of {quoted(bot_schema)} are not in them "
+            "(to have it the other way round: DROP FUNCTION audit.bot_orders() CASCADE, and start this one)"
+        )
+    if release > _RELEASE:
         return "a newer release of audit_wrapper has made them"
-    return (
-        "they are not made yet" if not found else "another release of audit_wrapper has made them, or some are missing"
-    )
+    return "another release of audit_wrapper has made them, or some are missing"
 
 
 def _is_anothers(found: list[_Object], bot_schema: str) -> bool:
     """Whether they belong to another bot's schema, or to a newer release: they stay as they are then."""
-    marks = [match for one in found if (match := _MARK.fullmatch(one.mark))]
-    return any(match[3] != quoted(bot_schema) or int(match[1]) > _RELEASE for match in marks)
+    schema, release = _made_for(found)
+    return schema not in (None, quoted(bot_schema)) or release > _RELEASE
+
+
+def _made_for(found: list[_Object]) -> tuple[str | None, int]:
+    """The schema of the bot's, quoted, and the release, by what all of them stand on; None, 0: that is gone."""
+    marks = [_MARK.fullmatch(one.mark) for one in found if one.name == "audit.bot_orders()"]
+    return next(((mark[3], int(mark[1])) for mark in marks if mark), (None, 0))
 
 
 def _objects() -> list[tuple[str, str]]:

@@ -219,7 +219,8 @@ SELECT 'VIEW' AS kind, format('%I.%I', n.nspname, c.relname) AS name, obj_descri
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'audit' AND c.relkind = 'v' AND starts_with(obj_description(c.oid, 'pg_class'), 'audit_wrapper views ')
 UNION ALL
-SELECT 'FUNCTION', p.oid::regprocedure::text, obj_description(p.oid, 'pg_proc'), ARRAY[]::text[]
+SELECT 'FUNCTION', format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
+       obj_description(p.oid, 'pg_proc'), ARRAY[]::text[]
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'audit' AND starts_with(obj_description(p.oid, 'pg_proc'), 'audit_wrapper views ');
 
