@@ -19,6 +19,9 @@ from audit_wrapper.tables.values import utc
 _ROLES = {"entry": "entry", "exit": "exit", "stop_loss": "stop", "take_profit": "take-profit"}
 _STOPS = ("STOP", "STOP_MARKET", "STOP_LIMIT", "STOP_LOSS", "TRAILING_STOP_MARKET")
 _CALLED, _MEANT, _SENT, _FILLED, _ANSWERED, _LEARNED = range(6)  # the order of what has one time
+_CLOCKS_APART = timedelta(
+    seconds=1
+)  # so far may the exchange's clock be behind: requests that are further off are refused
 _ANSWERS = {
     RecordKind.REJECTED: "refused",
     RecordKind.NOT_SENT: "not sent",
@@ -138,8 +141,8 @@ class _Teller:
             at, role = fill["exchange_at"], _role(row)
             when = max(at, utc(row["created_at"]))  # the exchange's clock is another one
             taken = self._taken_at.get(key) if role in ("stop", "take-profit") else None
-            if taken is not None and at >= taken.replace(microsecond=taken.microsecond // 1000 * 1000):
-                when = max(when, taken)  # and counts milliseconds: what stands already is what fires
+            if taken is not None and timedelta(0) <= taken - at <= _CLOCKS_APART:
+                when = max(when, taken)  # what stands already is what fires
             if role in ("stop", "take-profit") and key not in fired:
                 fired.add(key)
                 trigger = row["trigger_price"]
