@@ -4,7 +4,6 @@ sidecar's mark, and tends the journal. It knows no database."""
 from __future__ import annotations
 
 import concurrent.futures
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,10 +13,9 @@ from audit_wrapper.failures import Failures
 from audit_wrapper.journal import FileJournal, Journal
 from audit_wrapper.mark import STALE_S, Mark, read_mark
 
-logger = logging.getLogger("audit_wrapper")
-
 _TEND_EVERY_S = 0.5
 _BEAT_EVERY_S = 2.0
+_GIVE_UP_S = 1.0
 _LOOK_EVERY_S = 0.05  # for the mark, while somebody waits for it; else as often as it tends
 _NONE = "no sidecar delivers this journal: start one with `audit-wrapper deliver --follow`"
 _LATER = "this process is a fork: the sidecar delivers what it recorded once it has ended"
@@ -91,9 +89,9 @@ class Handed:
                 time.sleep(_LOOK_EVERY_S)
         finally:
             self._stopping = True
-        thread = self._thread
-        if thread is not None and not self.is_this_thread:
-            thread.join(2 * _TEND_EVERY_S)
+        until = time.monotonic() + _GIVE_UP_S
+        while self.runs and not self.is_this_thread and time.monotonic() < until:
+            time.sleep(_LOOK_EVERY_S)
         return self._has_all()
 
     def _has_all(self) -> bool:

@@ -54,7 +54,10 @@ class Heartbeat:
         self._version = installed_version()
         self._failed = False
         # a process that only delivers (`audit-wrapper deliver`) leaves the bot's last word as it is
-        self._is_bot = holder(folder, layout.SIDECAR_LOCK) != os.getpid()
+        try:
+            self._is_bot = holder(folder, layout.SIDECAR_LOCK) != os.getpid()
+        except OSError:  # a lock that cannot be looked at is not ours
+            self._is_bot = True
 
     def beat(self, *, closed: bool = False) -> None:
         """Write it now. Never raises."""

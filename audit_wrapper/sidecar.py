@@ -7,16 +7,19 @@ processes left is delivered once they have ended.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
+
 from audit_wrapper import metrics
 from audit_wrapper.database import Database
 from audit_wrapper.delivery import Delivery
-from audit_wrapper.errors import JournalError, JournalInUse, JournalUnavailable
+from audit_wrapper.errors import JournalInUse, JournalUnavailable
 from audit_wrapper.failures import Failures
 from audit_wrapper.forks import Adoption, side_folders
 from audit_wrapper.heartbeat import last_beat
@@ -59,16 +62,6 @@ class Sidecar:
         self._lock: FolderLock | None = None
 
     @property
-    def lag(self) -> int | None:
-        """Entries that are not in the store; None: not known now."""
-        if self._journal is None or self.delivery is None:
-            return None
-        try:
-            return max(0, self._journal.durable_seq - self.delivery.delivered_seq)
-        except JournalError:
-            return None
-
-    @property
     def state(self) -> str:
         """What it is doing, in words."""
         return self.delivery.state if self.delivery is not None else f"waiting for the bot to make {self._folder}"
@@ -93,9 +86,10 @@ class Sidecar:
         done = True
         try:
             if self.delivery is not None and self._journal is not None:
+                wanted = self._journal.durable_seq  # a bot that trades on is not waited for
                 self.delivery.stop(timeout_s)
-                done = self.lag == 0
-                self._write_mark()
+                done = self.delivery.delivered_seq >= wanted
+                self._write_mark(ended=True)
                 self._adoption.stop(0)
                 self._journal.close()
         finally:
@@ -135,6 +129,9 @@ class Sidecar:
 
     def _look(self) -> None:
         """Whenever the bot has opened its journal anew, the store is asked anew: an older copy may have been put back."""
+        assert self._lock is not None
+        with contextlib.suppress(FileNotFoundError):  # the folder was taken away: its writer makes it anew
+            self._lock.renew()
         beat = last_beat(self._folder)
         opened_at = beat.opened_at if beat is not None else None
         if opened_at != self._opened_at:
@@ -156,15 +153,17 @@ class Sidecar:
     def _ask_to_branch(self, stream: UUID, after_seq: int) -> None:
         self._branch = (stream, after_seq)
 
-    def _write_mark(self) -> None:
+    def _write_mark(self, *, ended: bool = False) -> None:
         assert self.delivery is not None
         assert self._journal is not None
         now = time.monotonic()
-        if now < self._write_at:
+        if now < self._write_at and not ended:
             return
         self._write_at = now + _SOON_S
         try:
             mark = self._mark(self._journal, self.delivery)
+            if ended:
+                mark = msgspec.structs.replace(mark, store="the sidecar has ended", problem="the sidecar has ended")
             old = self._written
             if old is not None and old.age_s < _MARK_EVERY_S:
                 same = (old.stream, old.delivered_seq, old.problem) == (mark.stream, mark.delivered_seq, mark.problem)

@@ -442,11 +442,15 @@ SELECT 'unattributed', e.exchange, e.account, coalesce(audit.readable(e.body) #>
        NULL, e.called_at,
        concat_ws(' ', 'a private write that nothing explains:', audit.readable(e.body) #>> '{request,method}',
                  audit.readable(e.body) #>> '{request,path}')
-FROM audit.events e WHERE e.kind = 'unattributed'
+FROM audit.events e WHERE e.kind = 'unattributed' AND e.intent_id IS NULL
 UNION ALL
 SELECT 'unlinked', o.exchange, o.account, o.symbol, o.order_key, o.created_at AT TIME ZONE 'utc',
        concat_ws(' ', o.side, o.type, o.size::text, 'belongs to no position that is known')
-FROM audit.bot_orders() o WHERE o.position_id IS NULL AND o.status <> 'REJECTED'
+FROM audit.bot_orders() o
+WHERE o.position_id IS NULL AND o.origin = 'bot' AND o.status <> 'REJECTED'
+  -- a bot that links nothing has no positions
+  AND EXISTS (SELECT FROM audit.bot_orders() p
+              WHERE p.account = o.account AND p.exchange = o.exchange AND p.position_id IS NOT NULL)
 UNION ALL
 SELECT 'without_id', o.exchange, o.account, o.symbol, o.order_key, o.created_at AT TIME ZONE 'utc',
        concat_ws(' ', o.type, o.status || ', but the exchange''s id of it is not known')
