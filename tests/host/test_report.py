@@ -205,7 +205,9 @@ def test_accounts_and_currencies_stand_apart(two_dsn: str, tmp_path: Path) -> No
 async def test_every_row_of_the_page_is_a_row_of_a_view(days_dsn: str, tmp_path: Path) -> None:
     page = await asyncio.to_thread(made, days_dsn, tmp_path)
     positions = await view(days_dsn, "SELECT * FROM audit.v_positions WHERE fills > 0")
-    of_page = dict(zip(page.column("t-positions", "position"), page.column("t-positions", "net result", plain=True)))
+    of_page = dict(
+        zip(page.column("t-positions", "position"), page.column("t-positions", "net result", plain=True), strict=True)
+    )
     assert of_page == {row["position_id"]: words.plain(row["net_result"]) for row in positions}
     assert len(positions) > 10
     orders = await view(days_dsn, "SELECT * FROM audit.v_orders LEFT JOIN audit.v_slippage USING (order_key)")
@@ -217,7 +219,8 @@ async def test_every_row_of_the_page_is_a_row_of_a_view(days_dsn: str, tmp_path:
     assert sorted(page.column("t-fills", "trade id")) == sorted(row["exchange_trade_id"] for row in fills)
     rejections = await view(days_dsn, "SELECT * FROM audit.v_rejections")
     assert {
-        tuple(row) for row in zip(*(page.column("t-rejections", name) for name in ("code", "times", "reason")))
+        tuple(row)
+        for row in zip(*(page.column("t-rejections", name) for name in ("code", "times", "reason")), strict=True)
     } == {(row["code"], str(row["n"]), row["reason"]) for row in rejections}
     questions = await view(days_dsn, "SELECT * FROM audit.v_open_questions")
     assert len(questions) == len(page.column("t-questions", "what")) > 0
