@@ -78,15 +78,18 @@ async def test_on_a_terminal_it_asks(
         preexec_fn=partial(_take_terminal, theirs),
     )
     os.close(theirs)
-    said = await asyncio.to_thread(_until, ours, b"[y/N]")
-    assert b"records?" in said
-    for _ in range(30):  # a Ctrl-C just before Python begins to read is seen with the next key
-        os.write(ours, answer)
-        said += await asyncio.to_thread(_until, ours, None, 1.0)
-        if process.poll() is not None or answer != b"\x03":
-            break
-    said += await asyncio.to_thread(_until, ours, None)
-    assert await asyncio.to_thread(process.wait, 30) == code, said
+    try:
+        said = await asyncio.to_thread(_until, ours, b"[y/N]")
+        assert b"records?" in said
+        for _ in range(30):  # a Ctrl-C just before Python begins to read is seen with the next key
+            os.write(ours, answer)
+            said += await asyncio.to_thread(_until, ours, None, 1.0)
+            if process.poll() is not None or answer != b"\x03":
+                break
+        said += await asyncio.to_thread(_until, ours, None)
+        assert await asyncio.to_thread(process.wait, 30) == code, said
+    finally:
+        process.kill()
     os.close(ours)
     assert b"Traceback" not in said
     if code:
