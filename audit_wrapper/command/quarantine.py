@@ -111,11 +111,18 @@ def _checked(stream: str | None) -> str | None:
     return stream.lower() if stream is not None else None
 
 
-async def _read(settings: Settings, stream: str | None, seq: int | None, limit: int) -> tuple[list[Waiting], int]:
-    """What waits there, and how much there is altogether."""
+async def _read(
+    settings: Settings, stream: str | None, seq: int | None, limit: int, *, writes: bool = False
+) -> tuple[list[Waiting], int]:
+    """What waits there, and how much there is altogether.
+
+    writes: somebody will; there has to be a whole trail then, since none is to be made by this. Raises SchemaError.
+    """
     from audit_wrapper.tables.reader import Reader
 
     async with Reader(settings) as reader, reader.snapshot("read the quarantine") as con:
+        if writes:
+            await con.fetchrow(reader.queries("shape.sql")["look_at_the_tables"])
         rows = await con.fetch(reader.queries("quarantine.sql")["waiting"], stream, seq, limit)
     found = [
         Waiting(
@@ -142,7 +149,7 @@ def _what(payload: bytes) -> str:
 
 
 async def _retry(settings: Settings, stream: str | None, seq: int | None, voice: Voice, as_json: bool) -> int:
-    _, total = await _read(settings, stream, seq, 1)  # also: a database without a trail gets none by this
+    _, total = await _read(settings, stream, seq, 1, writes=True)
     if not total and (stream, seq) != (None, None):
         voice.say("nothing of that is in quarantine")
         return WRONG

@@ -51,10 +51,11 @@ def rebuild(
 
 
 async def _count(settings: Settings) -> tuple[int, str]:
-    """How many records there are, roughly, and where. A database without a trail gets none by this."""
+    """How many records there are, roughly, and where. Raises SchemaError where there is no trail: none is to be made by this."""
     from audit_wrapper.tables.reader import Reader
 
     async with Reader(settings) as reader, reader.snapshot("count the records") as con:
+        await con.fetchrow(reader.queries("shape.sql")["look_at_the_tables"])
         return await con.fetchval("SELECT coalesce(max(stored_no), 0) FROM audit.events"), reader.address
 
 

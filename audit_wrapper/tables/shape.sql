@@ -32,3 +32,7 @@ WHERE n.nspname = 'audit' AND c.relname = 'migrations';
 
 -- name: version
 SELECT max(version) FROM audit.migrations;
+
+-- name: look_at_the_tables
+-- Fails where the trail's tables, or the bot's two, are not there under the names that the settings give.
+SELECT EXISTS (SELECT FROM audit.streams), EXISTS (SELECT FROM "monitoring"."orders"), EXISTS (SELECT FROM "monitoring"."trades");

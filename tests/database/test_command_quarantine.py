@@ -100,6 +100,12 @@ async def test_a_database_without_a_trail_gets_none(call: Call, fresh_dsn: str) 
     await other.close()
 
 
+async def test_a_schema_of_another_name_is_not_made(call: Call, refused: str, connection: asyncpg.Connection) -> None:
+    found = await call("retry", "--bot-schema", "other")
+    assert (found.code, found.out) == (3, "")
+    assert await connection.fetchval("SELECT to_regnamespace('other')") is None
+
+
 async def test_a_process_of_its_own(refused: str, audit_dsn: str, tmp_path: Path) -> None:
     listed = ran(tmp_path, "quarantine", "list", AUDIT_WRAPPER_DSN=audit_dsn)
     assert (listed.code, "2 in quarantine" in listed.out, listed.err) == (1, True, "")
