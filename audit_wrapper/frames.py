@@ -185,7 +185,7 @@ def _waited_for(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         except BaseException as problem:  # it belongs to the caller, whatever it is
             raised.append(problem)
 
-    thread = threading.Thread(target=run, name="audit-wrapper-frames")
+    thread = threading.Thread(target=run, name="audit-wrapper-frames", daemon=True)
     thread.start()
     thread.join()
     if raised:

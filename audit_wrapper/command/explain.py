@@ -98,7 +98,7 @@ async def _read(settings: Any, what: str, **place: str | None) -> tuple[list[Any
     from audit_wrapper.tables.finding import find
     from audit_wrapper.tables.story import story
 
-    async with Reader(settings) as reader, reader.snapshot(f"read of {what}") as con:
+    async with Reader(settings) as reader, reader.snapshot("read the story") as con:
         sql = reader.queries("story.sql")
         found = await find(con, sql, what, **place)
         return found, await story(con, sql, found[0]) if len(found) == 1 else None

@@ -22,7 +22,10 @@ Limit = Annotated[
     int, typer.Option("--limit", "-n", min=1, max=1_000_000, metavar="N", help="At most so many, the newest.")
 ]
 Before = Annotated[
-    int | None, typer.Option("--before", metavar="ID", help="Older than the row with this id: the next page.")
+    int | None,
+    typer.Option(
+        "--before", min=1, max=2**63 - 1, metavar="ID", help="Older than the row with this id: the next page."
+    ),
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide.")]
 AnyAccount = Annotated[

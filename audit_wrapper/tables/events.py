@@ -39,7 +39,9 @@ class Tail:
 
     async def new(self, con: Connection) -> list[asyncpg.Record]:
         """What came since, in the order of its numbers."""
+        last: int = await con.fetchval(self._sql["last_number"]) or 0
         rows = await con.fetch(self._sql["events_behind"], self._behind - _LOOKED_AT_AGAIN, self._seen, *self._filters)
+        self._behind = max(self._behind, last)  # also where the filters let nothing through
         self._remember(rows)
         return rows
 

@@ -38,10 +38,10 @@ WHERE true /* filters */
 ORDER BY e.stream, e.seq;
 
 -- name: order_place
-SELECT created_at AS at, id FROM "monitoring"."orders" WHERE id = $1;
+SELECT created_at AS at, id FROM "monitoring"."orders" WHERE id = $1::bigint;
 
 -- name: trade_place
-SELECT executed_at AS at, id FROM "monitoring"."trades" WHERE id = $1;
+SELECT executed_at AS at, id FROM "monitoring"."trades" WHERE id = $1::bigint;
 
 -- name: symbols_of_orders
 -- Every spelling there is, each found by one step in the index: as quick with ten million rows as with ten.

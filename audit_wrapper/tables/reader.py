@@ -9,8 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Self
 
+import asyncpg
+
 from audit_wrapper.database import Database
-from audit_wrapper.errors import SettingsError
+from audit_wrapper.errors import SchemaError, SettingsError
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.connection import Connection, Connections
 from audit_wrapper.store.queries import Queries, by_name, named
@@ -22,7 +24,8 @@ class Reader:
     """The tables of one trail. `async with Reader(settings) as reader`, then `async with reader.snapshot() as con`.
 
     settings: `dsn`, or where the embedded PostgreSQL is (`journal`); `bot_schema`, `positions_table`.
-    Raises SettingsError (no database is named, and there is no embedded one), StoreUnavailable (it cannot be reached).
+    Raises SettingsError (no database is named, and there is no embedded one), StoreUnavailable (it cannot be reached),
+    SchemaError (there is no trail in it, or this role may not read it).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -59,11 +62,20 @@ class Reader:
     async def snapshot(self, doing: str = "read the tables", *, at_leisure: bool = False) -> AsyncIterator[Connection]:
         """A connection that sees everything as of one moment, and can only read. `at_leisure`: however long it takes."""
         assert self._connections is not None, "used as `async with`"
-        async with (
-            self._connections.use_at_leisure(doing) if at_leisure else self._connections.use(doing) as con,
-            con.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            yield con
+        try:
+            async with (
+                self._connections.use_at_leisure(doing) if at_leisure else self._connections.use(doing) as con,
+                con.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                yield con
+        except SchemaError as problem:
+            if isinstance(problem.__cause__, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
+                raise SchemaError(
+                    f"the database {self.address} has no audit trail, or one of another release ({problem.__cause__}): "
+                    "`audit-wrapper init` makes it, `audit-wrapper upgrade` brings it up to date; the bot's own tables are "
+                    f"looked for in the schema {self._settings.bot_schema!r} (--bot-schema)"
+                ) from problem.__cause__
+            raise
 
     def queries(self, file: str) -> Queries:
         """The queries of a .sql file beside this one, by name, for the names of the bot's own schema and table."""

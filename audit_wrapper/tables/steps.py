@@ -95,6 +95,13 @@ class _Teller:
         self._replaced = {row["replaced_by"]: row for row in orders if row["replaced_by"] is not None}
         self._left = {one.record.intent_id: _left(one.record) for one in told if one.record.intent_id is not None}
         self._reported = [one.record for one in told if one.record.kind is RecordKind.REPORTED]
+        self._sent_at = {
+            key: self._left.get(one.record.record_id) or one.record.called_at
+            for one in told
+            if one.record.kind is RecordKind.INTENT and one.record.called_at is not None
+            for key, parts in one.parts.items()
+            if not {"target", "replaced"} & set(parts)
+        }
         self._taken_at = {
             key: one.record.answered_at
             for one in told
@@ -139,10 +146,11 @@ class _Teller:
             if fill["exchange_at"] is None:
                 continue
             at, role = fill["exchange_at"], _role(row)
-            when = max(at, utc(row["created_at"]))  # the exchange's clock is another one
+            when = max(at, self._sent_at.get(key, utc(row["created_at"])))  # the exchange's clock is another one
+            rank = _FILLED
             taken = self._taken_at.get(key) if role in ("stop", "take-profit") else None
             if taken is not None and timedelta(0) <= taken - at <= _CLOCKS_APART:
-                when = max(when, taken)  # what stands already is what fires
+                when, rank = max(when, taken), _LEARNED  # what stands already is what fires
             if role in ("stop", "take-profit") and key not in fired:
                 fired.add(key)
                 trigger = row["trigger_price"]
@@ -150,12 +158,12 @@ class _Teller:
                 if fill["exchange_order_id"] not in (None, row["order_id"]):
                     words = f"{words}: order {fill['exchange_order_id']}".removeprefix(": ")
                 step = Step(at=at, what="fired", role=role, words=words, order_key=key, order_id=row["order_id"])
-                yield _Line(when, _FILLED, 2 * place, step)
+                yield _Line(when, rank, 2 * place, step)
             step = Step(
                 at=at,
                 what="filled",
                 role=role,
-                words=_of_fill(fill),
+                words=telling.executed(fill),
                 order_key=key,
                 order_id=row["order_id"],
                 price=fill["price"],
@@ -164,7 +172,7 @@ class _Teller:
                 fee_currency=fill["fee_currency"],
                 liquidity=fill["liquidity"],
             )
-            yield _Line(when, _FILLED, 2 * place + 1, step)
+            yield _Line(when, rank, 2 * place + 1, step)
 
     def _line(
         self,
@@ -310,16 +318,3 @@ def _covers(reported: Record, record: Record) -> bool:
         return False
     began, ended, at = reported.called_at, reported.answered_at, record.called_at
     return began is None or ended is None or at is None or began <= at <= ended
-
-
-def _of_fill(fill: Mapping[str, Any]) -> str:
-    said = f"{fill['side']} {_number(fill['quantity'])} at {_number(fill['price'])}"
-    if fill["fee"] is not None:
-        said += f", fee {_number(fill['fee'])} {fill['fee_currency'] or ''}".rstrip()
-    else:
-        said += f", fee {fill['fee_status'] or 'not said'}"
-    return said + (f", {fill['liquidity']}" if fill["liquidity"] else "")
-
-
-def _number(value: Decimal | None) -> str:
-    return "?" if value is None else f"{value:f}"

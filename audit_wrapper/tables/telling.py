@@ -153,6 +153,16 @@ def seen(record: Record) -> str:
     return clipped(state(shown[0].state)) + more
 
 
+def executed(fill: Mapping[str, Any]) -> str:
+    """One execution."""
+    said = f"{fill['side']} {_number(fill['quantity'])} at {_number(fill['price'])}"
+    if fill["fee"] is not None:
+        said += f", fee {_number(fill['fee'])} {fill['fee_currency'] or ''}".rstrip()
+    else:
+        said += f", fee {fill['fee_status'] or 'not said'}"
+    return said + (f", {fill['liquidity']}" if fill["liquidity"] else "")
+
+
 def symbol(record: Record) -> str | None:
     """The market, in ccxt's spelling where that is known; None: of none, or nobody said."""
     if record.market is not None and record.market.symbol is not None:
@@ -189,3 +199,7 @@ def _short(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name}: {_short(inner)}" for name, inner in value.items()) + "}"
     return str(value)
+
+
+def _number(value: Decimal | None) -> str:
+    return "?" if value is None else f"{value:f}"

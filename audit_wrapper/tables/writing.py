@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Protocol
 from audit_wrapper.tables.export import Field, Scale
 from audit_wrapper.tables.values import text_of, utc
 
+_ROW_GROUP = 20_000  # rows; a reader of Parquet likes larger ones, memory smaller ones
 _JSON = ("json", "jsonb")
 
 
@@ -87,6 +88,7 @@ class Parquet:
         self._fields = {field.name: _arrow_type(pyarrow, field, scales.get(field.name)) for field in fields}
         self._schema = pyarrow.schema(list(self._fields.items()))
         self._writer = pyarrow.parquet.ParquetWriter(file, self._schema, compression="zstd")
+        self._waiting: list[Any] = []
 
     def rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write these."""
@@ -96,11 +98,19 @@ class Parquet:
             for place, value in enumerate(row.values()):
                 columns[place].append(_arrow_value(self._arrow, kinds[place], value))
         arrays = [self._arrow.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
-        self._writer.write_batch(self._arrow.record_batch(arrays, schema=self._schema))
+        self._waiting.append(self._arrow.record_batch(arrays, schema=self._schema))
+        if sum(batch.num_rows for batch in self._waiting) >= _ROW_GROUP:
+            self._write()
 
     def end(self) -> None:
         """Write what belongs at the end."""
+        self._write()
         self._writer.close()
+
+    def _write(self) -> None:
+        if self._waiting:
+            self._writer.write_table(self._arrow.Table.from_batches(self._waiting))
+        self._waiting = []
 
 
 def _arrow_type(arrow: Any, field: Field, scale: Scale | None) -> Any:

@@ -247,6 +247,19 @@ def test_a_database_that_is_away_is_a_sentence(here: Path, call: Callable[..., E
     assert len(found.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "words", ["orders", "trades --exchange x", "tail -f", "explain 1", "export fills -o fills.csv"]
+)
+def test_a_database_without_a_trail_is_a_sentence(
+    here: Path, call: Callable[..., Ended], fresh_dsn: str, words: str
+) -> None:
+    found = call(*words.split(), "--dsn", fresh_dsn)
+    assert (found.code, found.out) == (3, "")
+    assert "has no audit trail" in found.err
+    assert "`audit-wrapper init` makes it" in found.err
+    assert not list(here.iterdir())
+
+
 @pytest.mark.parametrize("name", ["orders", "trades", "tail", "explain", "export"])
 def test_help_has_an_example(call: Callable[..., Ended], name: str) -> None:
     found = call(name, "--help")

@@ -127,6 +127,23 @@ def test_an_execution_by_a_clock_that_is_behind_comes_after_its_order() -> None:
     assert told[1] == ("entry", "filled", "buy 2 at 1.50, fee pending", 0)
 
 
+def test_a_stop_fires_after_it_was_taken_though_the_exchanges_clock_is_behind() -> None:
+    row = order(purpose="stop_loss", type="STOP_MARKET", trigger_price=Decimal("1.10"))
+    taken = record(
+        RecordKind.ACKNOWLEDGED, call=client_call(amount=1), answered_at=at(40), duration_us=5_000, result={"id": "1"}
+    )
+    fill = {
+        "order_key": row["order_key"], "exchange_at": at(39), "exchange_order_id": "1", "side": "sell", "price": Decimal("1.09"),
+        "quantity": Decimal(2), "fee": Decimal("-0.1"), "fee_currency": "BNB", "fee_status": "reported", "liquidity": "maker",
+    }  # fmt: skip
+    told = tell((taken, row["order_key"]), orders=[row], fills=[fill])
+    assert [line[:3] for line in told] == [
+        ("stop", "placed", "at 1.10, order 1"),
+        ("stop", "fired", "its price 1.10 was reached"),
+        ("stop", "filled", "sell 2 at 1.09, fee -0.1 BNB, maker"),
+    ]
+
+
 def test_a_private_write_that_nothing_explains_is_told() -> None:
     odd = record(
         RecordKind.UNATTRIBUTED, Action.OTHER, request=Request(method="POST", path="/margin", params="mode=cross")
