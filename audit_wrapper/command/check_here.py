@@ -128,7 +128,8 @@ def _place(folder: Path) -> Iterator[Check]:
         )
     else:
         yield ok("journal rights", f"{_user()} can write it; it belongs to {_owner(found.st_uid)}")
-    if os.name == "posix" and _others_can_read(folder):
+    has_server = (folder / "postgres").is_dir()  # the embedded one may run as another user, who has to get there
+    if os.name == "posix" and not has_server and _others_can_read(folder):
         yield note(
             "journal privacy", "every user of this machine can read the bot's orders there", f"chmod o-rwx {folder}"
         )
