@@ -58,9 +58,9 @@ def explain(
     journal: options.Journal = None,
     bot_schema: options.BotSchema = None,
 ) -> int:
-    """Tell the whole story of a position or an order: what was meant, sent, answered and filled, and what it came to.
+    """Tell the whole story of a position or an order.
 
-    `after` is the time since the line before. Times are UTC; those of fills are by the exchange's clock.
+    What was meant, sent, answered and filled, and what it came to. The second column is the time since the line before. Times are UTC; those of fills are by the exchange's clock.
 
     \b
     Examples:

@@ -54,9 +54,9 @@ def orders(
     journal: options.Journal = None,
     bot_schema: options.BotSchema = None,
 ) -> int:
-    """Show orders, the newest first: what was sent, and how it stands.
+    """Show orders, the newest first.
 
-    Numbers are as they are stored. Empty means not known, or none; `?` that nobody has said yet how much was filled.
+    Each is one line: what was sent, and how it stands. Numbers are as they are stored. Empty means not known, or none; `?` that nobody has said yet how much was filled.
     `key` names the order to `explain`.
 
     \b

@@ -42,9 +42,9 @@ def tail(
     journal: options.Journal = None,
     bot_schema: options.BotSchema = None,
 ) -> int:
-    """Show the newest records, one line each: when, where, what was asked, what came of it, in words.
+    """Show the newest records, one line each.
 
-    With -f it goes on until Ctrl-C, which is its ordinary end: the exit code is 0. A database that is away meanwhile is waited
+    When, where, what was asked, what came of it, in words. With -f it goes on until Ctrl-C, which is its ordinary end: the exit code is 0. A database that is away meanwhile is waited
     for. --json prints one JSON object a line.
 
     \b

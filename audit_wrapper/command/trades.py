@@ -46,7 +46,9 @@ def trades(
     journal: options.Journal = None,
     bot_schema: options.BotSchema = None,
 ) -> int:
-    """Show trades, the newest first: one line for each order of which something was executed.
+    """Show trades, the newest first.
+
+    One line for each order of which something was executed.
 
     \b
     Examples:
