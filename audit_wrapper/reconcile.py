@@ -84,7 +84,12 @@ class Reconciler:
     async def incomplete(self) -> list[Incomplete]:
         """All orders of the account that the exchanges should be asked about."""
         since = self._now() - LOOK_BACK
-        return await self._read(lambda store: store.incomplete(self._account, since))
+        found = await self._read(lambda store: store.incomplete(self._account, since))
+        keys = {one.row.order_key for one in found}
+        for remembered in (self._not_open, self._not_before):
+            for key in remembered.keys() - keys:
+                remembered.pop(key, None)
+        return found
 
     async def run(
         self,

@@ -11,7 +11,18 @@ from typer.models import CommandInfo
 from audit_wrapper.command.codes import CODES, PROG
 
 # in the order in which --help shows them
-_COMMANDS: tuple[str, ...] = ("status", "doctor", "deliver", "reconcile", "completeness", "backfill")
+_COMMANDS: tuple[str, ...] = (
+    "status",
+    "doctor",
+    "deliver",
+    "upgrade",
+    "reconcile",
+    "completeness",
+    "backfill",
+    "verify",
+    "quarantine",
+    "rebuild",
+)
 
 app = typer.Typer(
     name=PROG,

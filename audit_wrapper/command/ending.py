@@ -12,7 +12,7 @@ from typing import cast
 import typer
 
 from audit_wrapper.command.codes import AWAY, BROKEN_OFF, DIFFERS, FINE, PROG, WRONG
-from audit_wrapper.command.voice import Voice, hush
+from audit_wrapper.command.voice import Voice, hush, is_unread
 from audit_wrapper.errors import AuditWrapperError, JournalError, StoreError
 from audit_wrapper.settings import DEBUG
 
@@ -23,9 +23,15 @@ _Refused = cast(
 # what an extra of ours brings, by the name it is imported by
 _EXTRAS = {"jinja2": "report", "plotly": "report", "pandas": "frames", "pyarrow": "frames", "opentelemetry": "metrics"}
 
+_NO_SUCH_THING = ("3F000", "42P01", "42703")  # schema, table, column
+
 
 class Unreachable(Exception):
     """What a command cannot do without is away: the exchange answered nothing at all. The message is a sentence."""
+
+
+class BrokenOff(Exception):
+    """By Ctrl-C or SIGTERM. The message says what becomes of what was done."""
 
 
 def spoken(work: Callable[[], int], voice: Voice) -> int:
@@ -38,16 +44,21 @@ def spoken(work: Callable[[], int], voice: Voice) -> int:
         voice.say(_usage(problem))
         return WRONG
     except (StoreError, JournalError, Unreachable) as problem:
-        voice.say(f"{PROG}: {problem}")
+        voice.say(f"{PROG}: {problem}{_advice(problem)}")
         return AWAY
     except AuditWrapperError as problem:
         voice.say(f"{PROG}: {problem}")
         return WRONG
+    except BrokenOff as problem:
+        voice.say(str(problem))
+        return BROKEN_OFF
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         voice.say("broken off; what was done is kept, and the next run goes on from there")
         return BROKEN_OFF
-    except BrokenPipeError:  # `| head` has seen enough
-        hush()
+    except BrokenPipeError as problem:
+        if not is_unread():
+            return _unexpected(problem, voice)  # another pipe, or a connection
+        hush()  # `| head` has seen enough
         return FINE
     except ImportError as problem:
         extra = _EXTRAS.get((problem.name or "").partition(".")[0])
@@ -67,10 +78,21 @@ def _usage(problem: typer.BadParameter) -> str:
         return words
     if kind == "NoSuchOption":
         words = words[:1].lower() + words[1:]
-    elif kind == "UsageError":  # no command of that name, or more words than it takes: those stand in brackets
-        words = "there are too many words" if "extra argument" in words else re.sub(r" \(.*\)", "", words, flags=re.S)
+    elif kind == "UsageError":
+        # too many words, or no command of that name: what stands there may be an address with a password
+        if "extra argument" in words:
+            words = "there are too many words"
+        elif not re.match(r"No such command '[a-z-]{1,20}'|Missing command", words):
+            words = "there is no such command"
     context = getattr(problem, "ctx", None)
     return f"{context.command_path if context else PROG}: {words.rstrip('.')} (see --help)"
+
+
+def _advice(problem: Exception) -> str:
+    """What to do about tables that are not there, or not as this release knows them."""
+    if getattr(problem.__cause__, "sqlstate", None) not in _NO_SUCH_THING:
+        return ""
+    return "; the trail's tables are not in this database, or of another release: audit-wrapper init makes them or upgrades them"
 
 
 def _unexpected(problem: Exception, voice: Voice) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 from collections.abc import Iterable
@@ -31,6 +32,19 @@ class Voice:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def is_unread() -> bool:
+    """Whether stdout is a pipe of which nobody has the other end any more."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False
+    if not hasattr(select, "poll"):  # Windows: not to be told
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def hush() -> None:

@@ -155,14 +155,20 @@ class PostgresStore:
         """What is in quarantine and was not brought in since, of all journals."""
         return [entry async for entry in self._in_quarantine()]
 
-    async def retry_quarantined(self) -> int:
+    async def retry_quarantined(
+        self,
+        stream: str | None = None,
+        seq: int | None = None,
+        tried: Callable[[Quarantined, str | None], None] | None = None,
+    ) -> int:
         """Try once more to store what is in quarantine (after an upgrade, say). Returns how many went in.
 
         Call it while the trail runs, if you like, and as often as you like. What is refused again stays, with the new
-        reason.
+        reason. stream: only of journals whose name begins so; seq: only of this number. tried: told of each entry, and why it
+        was refused again; None: it went in.
         """
         done = 0
-        async for entry in self._in_quarantine():
+        async for entry in self._in_quarantine(stream, seq):
             try:
                 records = [codec.decode(entry.payload)]
                 orders, groups = await self._write(
@@ -171,16 +177,20 @@ class PostgresStore:
                 )
             except (InvalidRow, CodecError) as problem:
                 await self.quarantine(entry.stream, entry, str(problem))
+                if tried is not None:
+                    tried(entry, str(problem))
                 continue
             done += 1
             await self._linker.after_batch(orders, groups)
+            if tried is not None:
+                tried(entry, None)
         return done
 
-    async def _in_quarantine(self) -> AsyncIterator[Quarantined]:
+    async def _in_quarantine(self, stream: str | None = None, seq: int | None = None) -> AsyncIterator[Quarantined]:
         after: tuple[UUID, int] = (UUID(int=0), 0)
         while True:
             async with self._connections.use("read the quarantine") as con:
-                rows = await con.fetch(self._sql["quarantined"], *after, _RETRIED_AT_ONCE)
+                rows = await con.fetch(self._sql["quarantined"], *after, _RETRIED_AT_ONCE, stream, seq)
             for row in rows:
                 entry = Quarantined(*row)
                 after = (entry.stream, entry.seq)
@@ -220,13 +230,14 @@ class PostgresStore:
         """
         return await self._linker.relink(since)
 
-    async def rebuild(self) -> int:
+    async def rebuild(self, progress: Callable[[str, int, int], None] | None = None) -> int:
         """Make orders, trades and fills anew from audit.events. Returns the number of orders.
 
-        One transaction; deliveries wait until it is done. Serial ids and the bot's own rows stay as they are.
+        One transaction: broken off, it changes nothing. Deliveries wait until it is done. Serial ids and the bot's own rows
+        stay as they are. progress: what is being read or made ("records", "orders"), how many were, and how many there are.
         """
         async with self._connections.use_at_leisure("rebuild") as con, con.transaction():
-            return await rebuild.rebuild(con, self._sql)
+            return await rebuild.rebuild(con, self._sql, progress)
 
     # -- the methods of a bot's repository
 

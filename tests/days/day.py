@@ -353,5 +353,6 @@ class _Day:
                 self.counts[f"found by {row.found_by}"] += 1
         self.counts["still UNKNOWN, ambiguous"] += len(checks.ambiguous)
         self.counts["not known for the bot's own, amended"] += len(checks.unrecognised)
+        self.counts["orders by hand taken for alike ones of the bot"] += len(checks.taken_for_ours)
         self.counts["stops of entries that never filled"] += len(checks.never_were)
         self.counts["records"] += len(tables.records)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer
+from called import called, started
 
+import audit_wrapper.command.progress as progress_module
 from audit_wrapper.command.app import app
 from audit_wrapper.command.ending import Unreachable, spoken
+from audit_wrapper.command.progress import Progress, duration
 from audit_wrapper.command.voice import Voice
 from audit_wrapper.errors import JournalInUse, JournalUnavailable, SchemaError, SettingsError, StoreUnavailable
 from audit_wrapper.settings import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def raising(problem: BaseException) -> Callable[[], int]:
@@ -43,6 +43,7 @@ def raising(problem: BaseException) -> Callable[[], int]:
         (ModuleNotFoundError("No module named 'plotly'", name="plotly.graph_objects"), 2, "audit-wrapper[report]"),
         (ModuleNotFoundError("No module named 'pandas'", name="pandas"), 2, "pip install audit-wrapper[frames]"),
         (ModuleNotFoundError("No module named 'nowhere'", name="nowhere"), 1, "please report it: ModuleNotFoundError"),
+        (BrokenPipeError("of a connection"), 1, "please report it: BrokenPipeError"),
         (ZeroDivisionError("division by zero"), 1, "please report it: ZeroDivisionError: division by zero"),
     ],
 )
@@ -60,6 +61,62 @@ def test_what_is_raised_becomes_a_sentence_and_a_code(
 def test_a_secret_is_in_no_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert spoken(raising(RuntimeError("the key sesame is refused")), Voice(["sesame"])) == 1
     assert "the key *** is refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["postgresql://bot:sesame@localhost/bot"],
+        ["verify", "postgresql://bot:sesame@localhost/bot"],
+        ["verify", "--password", "sesame"],
+        ["verify", "--password=sesame"],
+        ["--password=sesame", "verify"],
+        ["quarantine", "sesame:sesame"],
+        ["quarantine", "list", "sesame"],
+    ],
+)
+def test_words_in_the_wrong_place_are_not_said_again(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    found = called(capsys, *words)
+    assert (found.code, found.out, found.err.count("\n")) == (2, "", 1)
+    assert "sesame" not in found.err
+    assert "(see --help)" in found.err
+
+
+def test_a_command_that_is_nearly_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No such command 'verfy'" in called(capsys, "verfy").err
+
+
+def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "_SAY_EVERY_S", 0.0)
+    with Progress(Voice(), "checking") as progress:
+        progress.reach(3)
+        progress.reach(5, 20)
+        progress.reach(20, 20, "writing")
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first == "checking: 3"
+    assert re.fullmatch(r"checking: 25%, about \d+ s left", second)
+    assert third == "writing: 100%, about 0 s left"
+    monkeypatch.setattr(progress_module, "_SAY_EVERY_S", 60.0)
+    with Progress(Voice(), "checking", 20) as progress:
+        progress.reach(5)
+    assert capsys.readouterr().err == ""  # what is soon over needs no word
+
+
+def test_on_a_terminal_there_is_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with Progress(Voice(), "checking", 20) as progress:
+        progress.reach(5)
+        progress.reach(10, doing="writing")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "writing" in err
+    assert "50%" in err
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(3, "3 s"), (119, "119 s"), (600, "10 min"), (36_000, "10 h")])
+def test_how_long_it_takes(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 def test_debug_shows_where_it_was(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,16 +144,10 @@ def test_every_command_has_an_example_and_the_codes(capsys: pytest.CaptureFixtur
 
 def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
     """`audit-wrapper --help | head -c 1`, in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "audit_wrapper", "--help"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = started(tmp_path, "--help")
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    assert process.stderr.read() == b""
+    assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(30) == 0
