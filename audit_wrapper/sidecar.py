@@ -204,6 +204,8 @@ class Sidecar:
             now = time.time()
             if any(now - path.stat().st_mtime > _SETTLED_S for path in side_folders(self._folder)):
                 self._adoption.start()
+        except FileNotFoundError:
+            return  # it went just now: its process had all of it delivered
         except OSError as problem:
             self.failures.note("delivering what a forked process left", problem)
 

@@ -65,14 +65,20 @@ class FolderLock:
         self._take()
 
     def _take(self) -> None:
-        for left in reversed(range(_TRIES)):
+        held: JournalInUse | None = None
+        for _ in range(_TRIES):
             try:
                 self._take_now()
                 return
-            except JournalInUse:
-                if not left:
-                    raise
+            except JournalInUse as problem:
+                held = problem
                 time.sleep(_PAUSE_S)
+            except FileNotFoundError:
+                if held is None:
+                    raise
+                break  # whoever held it has taken the folder away
+        assert held is not None
+        raise held
 
     def _take_now(self) -> None:
         while True:

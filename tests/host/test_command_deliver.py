@@ -314,3 +314,30 @@ def test_a_forked_child_of_a_bot_with_a_sidecar(audit_dsn: str, tmp_path: Path, 
     with following(audit_dsn, tmp_path):
         until(lambda: not left.exists())
         until(lambda: events(postgres_server, audit_dsn) == 2)
+
+
+def test_damage_that_the_sidecar_finds_is_written_down_by_the_bot(
+    audit_dsn: str, tmp_path: Path, postgres_server: Any, here: Here
+) -> None:
+    with AuditTrail.open(AWAY, journal=tmp_path, ask_exchange="off", close_timeout_s=0.1) as trail:
+        record(trail, 10)
+        trail._pipeline.journal._writer._turn("")  # type: ignore[attr-defined]
+        record(trail, 5)
+    path = layout.segment_paths(tmp_path)[0]  # the bot looks at the last one only when it starts
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[4] = b"\xff" * (len(lines[4]) - 1) + b"\n"
+    path.write_bytes(b"".join(lines))
+    with AuditTrail.open(
+        audit_dsn, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1
+    ) as trail:
+        assert trail.status().damage == ()
+        with following(audit_dsn, tmp_path):
+            until(lambda: events(postgres_server, audit_dsn) == 15)  # 14, and the one that says what is missing
+            (sentence,) = trail.status().damage
+            assert "entries 4 to 4 cannot be read" in sentence
+            until(lambda: (mark := read_mark(tmp_path)) is not None and mark.damage == ())  # the bot has said so itself
+            assert trail.status().failures["journal damaged"] == 1
+    told = fetched(
+        postgres_server, audit_dsn, "SELECT body->>'reason' FROM audit.events WHERE kind = 'gap' ORDER BY seq"
+    )
+    assert told[-1] == sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -126,3 +127,19 @@ def test_a_sidecar_has_a_lock_of_its_own(tmp_path: Path) -> None:
         lock.FolderLock(tmp_path, layout.SIDECAR_LOCK)
     bot.release()
     sidecar.release()
+
+
+def test_a_folder_that_its_holder_takes_away_was_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forked child that ends removes its journal: whoever came to deliver it has nothing to complain about."""
+    folder = tmp_path / "fork-1"
+    folder.mkdir()
+    held = lock.FolderLock(folder)
+
+    def meanwhile(_: float) -> None:
+        if folder.exists():
+            held.release()
+            shutil.rmtree(folder)
+
+    monkeypatch.setattr("audit_wrapper.journal.lock.time.sleep", meanwhile)
+    with pytest.raises(JournalInUse):
+        lock.FolderLock(folder)
