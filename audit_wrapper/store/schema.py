@@ -19,6 +19,7 @@ import asyncpg
 
 from audit_wrapper.errors import SchemaError, StoreUnavailable
 from audit_wrapper.rows import OrderRow, TradeRow
+from audit_wrapper.store import views
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries, named, quoted, read
 
@@ -89,14 +90,21 @@ def schema_sql(bot_schema: str = "monitoring", role: str | None = None) -> str:
     made = ", ".join(f"({m.version}, '{m.name}', '{m.checksum}')" for m in migrations())
     marks = f"INSERT INTO audit.migrations (version, name, checksum) VALUES {made};"  # noqa: S608 (all of it ours)
     grants = named(read("grants.sql"), bot_schema).replace('"the_role"', quoted(role)) if role else ""
-    return f"BEGIN;\n\n{named(read('schema.sql'), bot_schema)}\n{marks}\n\n{grants}COMMIT;\n"
+    return (
+        f"BEGIN;\n\n{named(read('schema.sql'), bot_schema)}\n{marks}\n\n{views.script(bot_schema)}\n{grants}COMMIT;\n"
+    )
 
 
 async def migrate(con: Connection, sql: Queries, bot_schema: str) -> None:
     """Bring the database up to date. Does nothing, and takes no lock, where it is already."""
     await _check_server(con, sql)
-    if await _is_current(con, sql, bot_schema):
-        return
+    if not await _is_current(con, sql, bot_schema):
+        await _fit(con, sql, bot_schema)
+    await views.install(con, sql, bot_schema)
+    await _index_for_views(con, sql)
+
+
+async def _fit(con: Connection, sql: Queries, bot_schema: str) -> None:
     async with _alone(con, sql):
         await _patiently(bot_schema, lambda: _create(con, sql, bot_schema))
         for table in _TABLES:
@@ -104,6 +112,18 @@ async def migrate(con: Connection, sql: Queries, bot_schema: str) -> None:
             await _patiently(bot_schema, lambda table=table: _alter(con, sql, bot_schema, table))  # type: ignore[misc]
         for index in await _missing_indexes(con, sql, bot_schema):
             await _patiently(bot_schema, lambda index=index: _build(con, sql, bot_schema, index))  # type: ignore[misc]
+
+
+async def _index_for_views(con: Connection, sql: Queries) -> None:
+    """Nothing but some views is slow without these, so nothing else waits for them."""
+    if not await views.missing_indexes(con, sql):
+        return
+    try:
+        async with _alone(con, sql):
+            for name in await views.missing_indexes(con, sql):
+                await views.build_index(con, sql, name)
+    except (asyncpg.PostgresError, StoreUnavailable) as problem:
+        views.say(f"their indexes on audit.events could not be made: {problem}")
 
 
 async def _check_server(con: Connection, sql: Queries) -> None:
