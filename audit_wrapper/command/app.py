@@ -11,24 +11,7 @@ from typer.models import CommandInfo
 from audit_wrapper.command.codes import CODES, PROG
 
 # in the order in which --help shows them
-_COMMANDS: tuple[str, ...] = (
-    "status",
-    "doctor",
-    "upgrade",
-    "deliver",
-    "orders",
-    "trades",
-    "explain",
-    "tail",
-    "report",
-    "export",
-    "reconcile",
-    "completeness",
-    "backfill",
-    "verify",
-    "quarantine",
-    "rebuild",
-)
+_COMMANDS: tuple[str, ...] = ("upgrade", "reconcile", "completeness", "backfill", "verify", "quarantine", "rebuild", "report")
 
 app = typer.Typer(
     name=PROG,

@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from audit_wrapper.report.words import duration, exact, gained, milliseconds, moment, signed
+from audit_wrapper.report.words import alike, duration, exact, milliseconds, moment, signed
 
 Row = Mapping[str, Any]
 
@@ -39,21 +39,21 @@ def equity(rows: Sequence[Row], currency: str) -> str:
     line = {"color": LOSS[0], "width": 1, "shape": "hv"}
     depth = {"x": times, "y": below, "mode": "lines", "line": line, "fill": "tozeroy"}
     figure.add_scatter(**depth, hovertemplate="%{x}<br>%{y}<extra></extra>", row=2, col=1)
-    figure.update_yaxes(title_text=f"sum, {html.escape(currency)}", row=1, col=1)
+    figure.update_yaxes(title_text=f"sum, {html.escape(currency)}", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title_text="drawdown", row=2, col=1)
     return _drawn(figure, height=340, left=64)
 
 
 def waterfall(row: Row, currency: str) -> str:
-    """From what was intended to what is left, as a waterfall. row: of `costs` in figures.sql."""
+    """From what was intended to what is left, as a waterfall. row: of `performance` in figures.sql."""
     names = ["intended", "slippage", "fees", "net result"]
-    values = [row["intended_result"], -row["slippage"], -row["fees"], row["net_result"]]
+    values = [row["intended_known"], -row["slippage_known"], -row["fees"], row["net_result"]]
     figure = go.Figure(
         go.Waterfall(
             x=names,
             y=[float(value) for value in values],
             measure=["absolute", "relative", "relative", "total"],
-            text=[gained(value) for value in values],
+            text=alike(values),
             customdata=[signed(value) for value in values],
             textposition="outside",
             textfont={"size": 11},
@@ -77,7 +77,7 @@ def results(rows: Sequence[Row], currency: str) -> str:
     """
     shown = list(reversed(rows[:MOST_BARS]))
     names = [f"{row['position_id']} {row['symbol']}" for row in shown]
-    ticks = [html.escape(str(row["position_id"])) for row in shown]
+    ticks = [_short(str(row["position_id"]), 10) for row in shown]
     figure = go.Figure()
     parts = (
         ("intended_known", "intended", CALM, 1),
@@ -149,7 +149,7 @@ def gaps(stops: Mapping[tuple[str, str, str], Sequence[Row]]) -> str:
         figure.add_annotation(
             x=100, y=place, xanchor="left", xshift=6, showarrow=False, text=duration(parts[0]["seconds_without_stop"])
         )
-    names = [html.escape(f"{key[2]} {parts[0]['symbol']}"[:20]) for key, parts in shown]
+    names = [_short(f"{key[2]} {parts[0]['symbol']}", 18) for key, parts in shown]
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
     figure.update_xaxes(
         range=[-0.4, 100.4], tickvals=[0, 50, 100], ticktext=["opened", "half-way", "end"], tickangle=0, showgrid=False
@@ -191,6 +191,10 @@ def latency(bins: Sequence[Row], summary: Row) -> str:
     )
     figure.update_yaxes(title_text="requests", rangemode="tozero")
     return _drawn(figure, height=244, left=56, top=34, bottom=30)
+
+
+def _short(name: str, length: int) -> str:
+    return html.escape(name if len(name) <= length else name[: length - 1] + "\N{HORIZONTAL ELLIPSIS}")
 
 
 def _floats(rows: Sequence[Row], column: str) -> list[float | None]:

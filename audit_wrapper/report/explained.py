@@ -55,7 +55,7 @@ EXPLAINED = {
         f"{_PERFORMANCE}: profit_factor",
     ),
     "sharpe": Explained(
-        "Sharpe, per position",
+        "Sharpe",
         "The average net result of a position, divided by the standard deviation (of a sample) of the net results. Per closed "
         "position, without a risk-free rate, not annualised: compare it only with figures computed the same way.",
         f"{_PERFORMANCE}: sharpe",

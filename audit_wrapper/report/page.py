@@ -61,11 +61,12 @@ class _Account:
     account: str
     currency: str
     figures: Row
-    costs: Row | None
     ledger: list[Mapping[str, str]]
     items: list[Mapping[str, str]]
     sentences: list[str] = field(default_factory=list)
     equity: str | None = None
+    points: int = 0
+    points_of: int = 0
     waterfall: str | None = None
     bars: str | None = None
     bars_of: int = 0
@@ -104,50 +105,48 @@ def _account(figures: Figures, one: Row, drawn: _Charts) -> _Account:
     def of_it(rows: Iterable[Row]) -> list[Row]:
         return [row for row in rows if (row["account"], row["currency"]) == (one["account"], one["currency"])]
 
-    costs = next(iter(of_it(figures.costs)), None)
     made = _Account(
         account=str(one["account"]),
         currency=str(one["currency"] or "currency not known"),
         figures=one,
-        costs=costs,
-        ledger=_ledger(costs),
+        ledger=_ledger(one),
         items=_items(one),
     )
-    made.sentences = _beside(costs, of_it(figures.fees_other), of_it(figures.funding))
+    made.sentences = _beside(one, of_it(figures.funding))
     curve = of_it(figures.equity)
     if curve:
+        made.points, made.points_of = len(curve), of_so_many(curve)
         made.equity = drawn.draw(charts.equity(curve, made.currency))
-    if costs is not None:
+    if one["positions"]:
         closed = [row for row in of_it(figures.positions) if row["net_result"] is not None]
         made.bars_of = int(one["positions"])
-        made.waterfall = drawn.draw(charts.waterfall(costs, made.currency))
+        made.waterfall = drawn.draw(charts.waterfall(one, made.currency))
         made.bars = drawn.draw(charts.results(closed, made.currency))
         made.spoken = ", ".join(f"{row['label']} {row['text']}" for row in made.ledger)
     return made
 
 
-def _ledger(costs: Row | None) -> list[Mapping[str, str]]:
-    if costs is None:
+def _ledger(costs: Row) -> list[Mapping[str, str]]:
+    if not costs["positions"]:
         return []
-    names = ("intended_result", "slippage", "fees", "net_result")
+    names = ("intended_known", "slippage_known", "fees", "net_result")
     keys = ("intended", "slippage", "fees", "net_result")
     texts = words.aligned([costs[name] for name in names])
     rows: list[Mapping[str, str]] = []
     for name, key, text in zip(names, keys, texts, strict=True):
         value = costs[name]
-        is_cost = name in ("slippage", "fees")
+        is_cost = key in ("slippage", "fees")
         if is_cost:  # it is taken off: a cost stands with a minus, a gain with a plus
             text = f"-{text}" if value > 0 else f"+{text.removeprefix('-')}" if value < 0 else text
         elif value > 0:
             text = f"+{text}"
-        sign = (-value if is_cost else value) if value is not None else 0
         rows.append(
             {
                 "key": key,
                 "label": EXPLAINED[key].label,
                 "text": text,
                 "kind": "sum" if key == "net_result" else "part",
-                "colour": _colour(sign) if key in ("intended", "net_result") else "",
+                "colour": _colour(value) if key in ("intended", "net_result") else "",
             }
         )
     return rows
@@ -161,42 +160,44 @@ def _items(one: Row) -> list[Mapping[str, str]]:
     counted = f"{one['wins']} won, {one['losses']} lost" + (f", {even} even" if even else "")
     return [
         item("win_rate", words.percent(one["win_rate"]), more=counted),
-        item("profit_factor", words.rounded(one["profit_factor"], 2)),
-        item("sharpe", words.rounded(one["sharpe"], 3)),
+        item("profit_factor", words.ratio(one["profit_factor"], 2)),
+        item("sharpe", words.ratio(one["sharpe"], 3), more="per position"),
         item("average_win", words.gained(one["average_win"]), _colour(one["average_win"])),
         item("average_loss", words.gained(one["average_loss"]), _colour(one["average_loss"])),
         item("max_drawdown", words.money(one["max_drawdown"])),
     ]
 
 
-def _beside(costs: Row | None, fees_other: Sequence[Row], funding: Sequence[Row]) -> list[str]:
+def _beside(costs: Row, funding: Sequence[Row]) -> list[str]:
     """What is not in the ledger, and why."""
     said = []
-    if costs is not None and (costs["entries_not_meant"] or costs["exits_not_meant"]):
+    counted = (("entries_not_meant", "entries"), ("exits_not_meant", "exits"))
+    not_meant = [f"{costs[name]} {word}" for name, word in counted if costs[name]]
+    if not_meant:
         said.append(
-            f"Slippage is not known, and not in it, for {costs['entries_not_meant']} entries and {costs['exits_not_meant']} exits: no "
-            "price was meant for them."
+            f"The slippage of {' and '.join(not_meant)} is not known and not in it: no price was meant for them."
         )
-    if fees_other:
-        paid = ", ".join(f"{words.exact(row['fees'])} {row['fee_currency']}" for row in fees_other)
-        said.append(f"Fees in other currencies, not in it: {paid}.")
+    if costs["fees_other"]:
+        said.append(f"Fees in other currencies, not in it: {words.currencies(costs['fees_other'])}.")
     if funding:
-        amounts = ", ".join(f"{words.signed(row['amount'])} {row['currency']} ({row['payments']} payments)" for row in funding)
+        amounts = ", ".join(
+            f"{words.signed(row['amount'])} {row['currency']} ({row['payments']} payments)" for row in funding
+        )
         said.append(f"Funding, not in it, since it belongs to no position: {amounts}.")
     return said
 
 
 def _gaps(figures: Figures, drawn: _Charts) -> tuple[str | None, str]:
+    positions = {(row["account"], row["exchange"], row["position_id"]): row for row in figures.positions}
     stops: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in figures.gaps:
-        stops[row["account"], row["exchange"], row["position_id"]].append(row)
+        key = row["account"], row["exchange"], row["position_id"]
+        stops[key].append({**positions[key], **row})
     if not stops:
         return None, ""
-    return drawn.draw(charts.gaps(stops)), (
-        f"The {len(stops)} positions that were longest without a stop, each from its opening to its end"
-        if len(stops) > 1
-        else "The position that was without a stop, from its opening to its end"
-    )
+    said = f"The {len(stops)} positions that were longest without a stop, each" if len(stops) > 1 else "The position"
+    shown = "" if of_so_many(figures.positions) == len(positions) else f" (of the newest {len(positions)})"
+    return drawn.draw(charts.gaps(stops)), f"{said} from its opening to its end{shown}"
 
 
 def _latencies(figures: Figures, drawn: _Charts) -> list[Mapping[str, Any]]:

@@ -32,6 +32,12 @@ def plain(value: Decimal | int | None) -> str:
     return "" if value is None else exact(value)
 
 
+def alike(values: list[Decimal]) -> list[str]:
+    """Money beside money, with its signs and as many places each as the largest needs, for where all digits have no room."""
+    places = _places(max(values, key=abs))
+    return [f"{value.quantize(Decimal(1).scaleb(-places), context=_WIDE):+f}" for value in values]
+
+
 def gained(value: Decimal | None) -> str:
     """The same with its sign."""
     if value is None:
@@ -43,8 +49,16 @@ def money(value: Decimal | None) -> str:
     """To two places, or to four digits that say something where it is small. None: a dash."""
     if value is None:
         return NOTHING
-    places = 2 if value == 0 or abs(value) >= 1 else 3 - value.adjusted()
-    return f"{value.quantize(Decimal(1).scaleb(-places), context=_WIDE):f}"
+    return f"{value.quantize(Decimal(1).scaleb(-_places(value)), context=_WIDE):f}"
+
+
+def _places(value: Decimal) -> int:
+    return 2 if value == 0 or abs(value) >= 1 else 3 - value.adjusted()
+
+
+def ratio(value: Decimal | None, places: int) -> str:
+    """To so many places, all of them shown. None: a dash."""
+    return NOTHING if value is None else f"{value.quantize(Decimal(1).scaleb(-places), context=_WIDE):f}"
 
 
 def rounded(value: Decimal | float | None, places: int) -> str:

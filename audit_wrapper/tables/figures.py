@@ -15,6 +15,8 @@ from audit_wrapper.tables.reader import Reader
 
 Row = Mapping[str, Any]
 
+_POINTS = 3_000  # of a curve; a screen shows no more
+
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
@@ -41,15 +43,13 @@ class Range:
 class Figures:
     """Rows of the queries of figures.sql, of one moment.
 
-    positions: newest first, of `positions_all`; the same with orders, fills, questions. gaps: the intervals of the positions
-    that were longest without a stop. first_at, last_at: of which time the trail has anything, whatever the range; None: of none.
+    positions: newest first; `of_so_many` in each row says how many there are. The same with orders, fills, questions, and with
+    equity, which is thinned out. gaps: the intervals of those of `positions` that were longest without a stop. first_at, last_at: of which time the trail has anything, whatever the range; None: of none.
     """
 
     database: Row
     accounts: Sequence[Row]
     performance: Sequence[Row]
-    costs: Sequence[Row]
-    fees_other: Sequence[Row]
     funding: Sequence[Row]
     equity: Sequence[Row]
     positions: Sequence[Row]
@@ -97,6 +97,8 @@ async def _read(con: Connection, queries: Queries, within: Range, rows: int, gap
         text = queries[name] if after is None else f"{queries[after]}\n{queries[name]}"
         return await con.fetch(text, *arguments, *limit)
 
+    positions = await read("positions", rows, after="in_range")
+    stops: Any = await con.fetch(queries["stops"], *_longest_without(positions, gaps))
     extent = await con.fetchrow(queries["extent"], *within.arguments[2:])
     database = await con.fetchrow(queries["database"])
     assert extent is not None, "one row, always"
@@ -105,12 +107,10 @@ async def _read(con: Connection, queries: Queries, within: Range, rows: int, gap
         database=dict(database),
         accounts=await read("accounts"),
         performance=await read("performance", after="in_range"),
-        costs=await read("costs", after="in_range"),
-        fees_other=await read("fees_other", after="in_range"),
         funding=await read("funding"),
-        equity=await read("equity", after="in_range"),
-        positions=await read("positions", rows, after="in_range"),
-        gaps=await read("stops", gaps, after="in_range"),
+        equity=await read("equity", _POINTS, after="in_range"),
+        positions=positions,
+        gaps=stops,
         rejections=await read("rejections", rows),
         latency=await read("latency", after="answers"),
         latency_bins=await read("latency_bins", after="answers"),
@@ -121,3 +121,10 @@ async def _read(con: Connection, queries: Queries, within: Range, rows: int, gap
         first_at=extent["first_at"],
         last_at=extent["last_at"],
     )
+
+
+def _longest_without(positions: Sequence[Row], count: int) -> list[list[Any]]:
+    """Which of them were without a stop for longest: accounts, exchanges, ids, when they were opened."""
+    bare = [row for row in positions if row["seconds_without_stop"]]
+    bare.sort(key=lambda row: row["seconds_without_stop"], reverse=True)
+    return [[row[name] for row in bare[:count]] for name in ("account", "exchange", "position_id", "opened_at")]

@@ -26,7 +26,7 @@ ORDER BY account, exchange;
 -- name: in_range
 -- Begins the queries of positions. in_range: closed in the range, or not closed at its end; not those of which nothing was executed.
 -- wanted leaves out early what cannot be in it: of a position that was closed in the range an order changed in it, give or take
--- a day for clocks that differ.
+-- a day for clocks that differ. Few positions are looked up one by one, many are reckoned in one go.
 -- Where no price was meant for an entry or an exit, what was paid stands for it; then that slippage is not known, and not in it.
 WITH wanted AS (
     SELECT o.account, o.exchange, o.position_id
@@ -38,98 +38,125 @@ WITH wanted AS (
        AND ($1::timestamptz IS NULL OR max(o.updated_at) >= $1 - interval '1 day'
             OR bool_or(o.filled IS NULL OR o.status = 'UNKNOWN')
             OR sum(o.filled * CASE o.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END) <> 0)
-), in_range AS (
-    SELECT p.*, coalesce(p.entry_slippage, 0) + coalesce(p.exit_slippage, 0) AS slippage_known,
-           p.gross_result + coalesce(p.entry_slippage, 0) + coalesce(p.exit_slippage, 0) AS intended_known
-    FROM wanted w CROSS JOIN LATERAL (
-        SELECT * FROM audit.v_positions v
-        WHERE v.account = w.account AND v.exchange = w.exchange AND v.position_id = w.position_id
-        OFFSET 0  -- each is looked up by its index, and reckoned once
+), reckoned AS (
+    SELECT p.* FROM audit.v_position_figures p JOIN wanted USING (account, exchange, position_id)
+    WHERE (SELECT count(*) FROM wanted) > 2000
+    UNION ALL
+    SELECT p.* FROM wanted w CROSS JOIN LATERAL (
+        SELECT * FROM audit.v_position_figures v
+        WHERE v.account = w.account AND v.exchange = w.exchange AND v.position_id = w.position_id OFFSET 0
     ) AS p
-    WHERE (p.why_not IS NULL OR p.why_not NOT LIKE 'nothing was executed%') AND ($5::text IS NULL OR p.symbol = $5)
+    WHERE (SELECT count(*) FROM wanted) <= 2000
+), in_range AS (
+    SELECT p.account, p.exchange, p.position_id, p.symbol, p.currency, p.is_open, p.opened_at, p.closed_at, p.fees, p.fees_other,
+           p.entry_slippage, p.exit_slippage, p.entry_slippage + p.exit_slippage AS slippage, p.gross_result - p.fees AS net_result,
+           coalesce(p.entry_slippage, 0) + coalesce(p.exit_slippage, 0) AS slippage_known,
+           p.gross_result + coalesce(p.entry_slippage, 0) + coalesce(p.exit_slippage, 0) AS intended_known
+    FROM reckoned p
+    WHERE (p.executed > 0 OR p.is_open IS NULL) AND ($5::text IS NULL OR p.symbol = $5)
       AND (p.closed_at IS NULL OR (($1::timestamptz IS NULL OR p.closed_at >= $1)
                                    AND ($2::timestamptz IS NULL OR p.closed_at < $2)))
 )
 
 -- name: positions
--- begins with in_range
-SELECT p.*, count(*) OVER () AS of_so_many
-FROM in_range p
-ORDER BY p.closed_at DESC NULLS FIRST, p.opened_at DESC NULLS FIRST, p.account, p.exchange, p.position_id
-LIMIT $7;
+-- begins with in_range; as audit.v_positions
+, shown AS (
+    SELECT p.account, p.exchange, p.position_id, p.slippage_known, p.intended_known, count(*) OVER () AS of_so_many
+    FROM in_range p
+    ORDER BY p.closed_at DESC NULLS FIRST, p.opened_at DESC NULLS FIRST, p.account, p.exchange, p.position_id
+    LIMIT $7
+)
+SELECT p.*, s.slippage_known, s.intended_known, s.of_so_many
+FROM shown s CROSS JOIN LATERAL (
+    SELECT * FROM audit.v_positions v
+    WHERE v.account = s.account AND v.exchange = s.exchange AND v.position_id = s.position_id OFFSET 0
+) AS p
+ORDER BY p.closed_at DESC NULLS FIRST, p.opened_at DESC NULLS FIRST, p.account, p.exchange, p.position_id;
 
 -- name: stops
--- begins with in_range; of the $7 positions that were longest without a stop, each interval in seconds since the opening
-, longest AS (
-    SELECT p.account, p.exchange, p.position_id, p.symbol, p.opened_at, p.seconds_open, p.seconds_without_stop
-    FROM in_range p WHERE p.seconds_without_stop > 0
-    ORDER BY p.seconds_without_stop DESC, p.account, p.exchange, p.position_id LIMIT $7
-)
-SELECT s.account, s.exchange, s.position_id, l.symbol, l.seconds_open, l.seconds_without_stop, s.from_at, s.has_stop,
-       extract(epoch FROM s.from_at - l.opened_at) AS begins_s, extract(epoch FROM s.until_at - s.from_at) AS lasts_s
-FROM longest l JOIN audit.v_position_stops s USING (account, exchange, position_id)
-ORDER BY l.seconds_without_stop DESC, s.account, s.exchange, s.position_id, s.from_at;
+-- of the positions $1 (accounts), $2 (exchanges), $3 (ids): each interval, in seconds since the opening $4
+SELECT s.account, s.exchange, s.position_id, s.from_at, s.has_stop,
+       extract(epoch FROM s.from_at - w.opened_at) AS begins_s, extract(epoch FROM s.until_at - s.from_at) AS lasts_s
+FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) WITH ORDINALITY
+     AS w (account, exchange, position_id, opened_at, place)
+CROSS JOIN LATERAL (
+    SELECT * FROM audit.v_position_stops v
+    WHERE v.account = w.account AND v.exchange = w.exchange AND v.position_id = w.position_id OFFSET 0
+) AS s
+ORDER BY w.place, s.from_at;
 
 -- name: performance
--- begins with in_range; as audit.v_performance
-SELECT e.account, e.currency, count(e.net_result) AS positions, count(*) FILTER (WHERE e.net_result > 0) AS wins,
-       count(*) FILTER (WHERE e.net_result < 0) AS losses,
-       count(*) FILTER (WHERE e.net_result > 0)::numeric / nullif(count(e.net_result), 0) AS win_rate,
-       avg(e.net_result) FILTER (WHERE e.net_result > 0) AS average_win,
-       avg(e.net_result) FILTER (WHERE e.net_result < 0) AS average_loss,
-       coalesce(sum(e.net_result) FILTER (WHERE e.net_result > 0), 0)
-           / nullif(-sum(e.net_result) FILTER (WHERE e.net_result < 0), 0) AS profit_factor,
-       sum(e.net_result) AS net_result, sum(e.fees) FILTER (WHERE e.net_result IS NOT NULL) AS fees,
-       sum(e.slippage) FILTER (WHERE e.net_result IS NOT NULL) AS slippage,
-       count(e.slippage) FILTER (WHERE e.net_result IS NOT NULL) AS slippage_positions,
-       max(greatest(e.peak, 0) - e.equity) FILTER (WHERE e.net_result IS NOT NULL) AS max_drawdown,
-       CASE WHEN count(e.net_result) > 1 THEN avg(e.net_result) / nullif(stddev_samp(e.net_result), 0) END AS sharpe,
-       count(*) FILTER (WHERE e.net_result IS NULL) AS unknown
+-- begins with in_range; as audit.v_performance, and beside it intended_known - slippage_known - fees = net_result, the fees
+-- in other currencies, and of how many entries and exits the slippage is not known
+, others AS (
+    SELECT f.account, f.currency, jsonb_object_agg(f.key, f.fees) AS fees_other
+    FROM (SELECT p.account, p.currency, o.key, sum(o.value::numeric) AS fees
+          FROM in_range p CROSS JOIN LATERAL jsonb_each_text(p.fees_other) AS o
+          WHERE p.net_result IS NOT NULL GROUP BY p.account, p.currency, o.key) AS f
+    GROUP BY f.account, f.currency
+)
+SELECT a.*, o.fees_other
 FROM (
-    SELECT d.*, max(d.equity) OVER (PARTITION BY d.account, d.currency
-                                    ORDER BY d.closed_at, d.exchange, d.position_id) AS peak
+    SELECT e.account, e.currency, count(e.net_result) AS positions, count(*) FILTER (WHERE e.net_result > 0) AS wins,
+           count(*) FILTER (WHERE e.net_result < 0) AS losses,
+           count(*) FILTER (WHERE e.net_result > 0)::numeric / nullif(count(e.net_result), 0) AS win_rate,
+           avg(e.net_result) FILTER (WHERE e.net_result > 0) AS average_win,
+           avg(e.net_result) FILTER (WHERE e.net_result < 0) AS average_loss,
+           coalesce(sum(e.net_result) FILTER (WHERE e.net_result > 0), 0)
+               / nullif(-sum(e.net_result) FILTER (WHERE e.net_result < 0), 0) AS profit_factor,
+           sum(e.net_result) AS net_result, sum(e.fees) FILTER (WHERE e.net_result IS NOT NULL) AS fees,
+           sum(e.slippage) FILTER (WHERE e.net_result IS NOT NULL) AS slippage,
+           count(e.slippage) FILTER (WHERE e.net_result IS NOT NULL) AS slippage_positions,
+           max(greatest(e.peak, 0) - e.equity) FILTER (WHERE e.net_result IS NOT NULL) AS max_drawdown,
+           CASE WHEN count(e.net_result) > 1 THEN avg(e.net_result) / nullif(stddev_samp(e.net_result), 0) END AS sharpe,
+           count(*) FILTER (WHERE e.net_result IS NULL) AS unknown,
+           sum(e.intended_known) FILTER (WHERE e.net_result IS NOT NULL) AS intended_known,
+           sum(e.slippage_known) FILTER (WHERE e.net_result IS NOT NULL) AS slippage_known,
+           count(*) FILTER (WHERE e.net_result IS NOT NULL AND e.entry_slippage IS NULL) AS entries_not_meant,
+           count(*) FILTER (WHERE e.net_result IS NOT NULL AND e.exit_slippage IS NULL) AS exits_not_meant
     FROM (
-        SELECT p.account, p.currency, p.exchange, p.position_id, p.closed_at, p.fees, p.net_result, p.slippage,
-               coalesce(sum(p.net_result) OVER (PARTITION BY p.account, p.currency
-                                                ORDER BY p.closed_at, p.exchange, p.position_id), 0) AS equity
-        FROM in_range p WHERE p.is_open IS NOT TRUE
-    ) AS d
-) AS e
-GROUP BY e.account, e.currency
-ORDER BY e.account, e.currency NULLS LAST;
-
--- name: costs
--- begins with in_range; the closed positions whose result is known: intended - slippage - fees = net result
-SELECT p.account, p.currency, sum(p.intended_known) AS intended_result, sum(p.slippage_known) AS slippage, sum(p.fees) AS fees,
-       sum(p.gross_result) AS gross_result, sum(p.net_result) AS net_result,
-       count(*) FILTER (WHERE p.entry_slippage IS NULL) AS entries_not_meant,
-       count(*) FILTER (WHERE p.exit_slippage IS NULL) AS exits_not_meant
-FROM in_range p WHERE p.closed_at IS NOT NULL AND p.net_result IS NOT NULL
-GROUP BY p.account, p.currency;
-
--- name: fees_other
--- begins with in_range; fees of the same positions in other currencies
-SELECT p.account, p.currency, f.key AS fee_currency, sum(f.value::numeric) AS fees
-FROM in_range p CROSS JOIN LATERAL jsonb_each_text(p.fees_other) AS f
-WHERE p.closed_at IS NOT NULL AND p.net_result IS NOT NULL
-GROUP BY p.account, p.currency, f.key
-ORDER BY f.key;
+        SELECT d.*, max(d.equity) OVER (PARTITION BY d.account, d.currency
+                                        ORDER BY d.closed_at, d.exchange, d.position_id) AS peak
+        FROM (
+            SELECT p.*, coalesce(sum(p.net_result) OVER (PARTITION BY p.account, p.currency
+                                                         ORDER BY p.closed_at, p.exchange, p.position_id), 0) AS equity
+            FROM in_range p WHERE p.is_open IS NOT TRUE
+        ) AS d
+    ) AS e
+    GROUP BY e.account, e.currency
+) AS a
+LEFT JOIN others o ON o.account = a.account AND o.currency = a.currency
+ORDER BY a.account, a.currency NULLS LAST;
 
 -- name: equity
--- begins with in_range; as audit.v_equity, with 0 where the range begins
-SELECT q.account, q.currency, q.exchange, q.position_id, q.symbol, q.closed_at, q.net_result, q.equity, q.peak,
-       q.peak - q.equity AS drawdown
+-- begins with in_range; as audit.v_equity, with 0 where the range begins. Of more than $7 points, cut into a third of $7 pieces, the
+-- highest, the lowest and the last of each.
+SELECT z.*
 FROM (
-    SELECT e.*, greatest(max(e.equity) OVER (PARTITION BY e.account, e.currency
-                                             ORDER BY e.closed_at, e.exchange, e.position_id), 0) AS peak
+    SELECT y.*, row_number() OVER (PARTITION BY y.account, y.currency, y.piece ORDER BY y.equity, y.place) AS from_low,
+           row_number() OVER (PARTITION BY y.account, y.currency, y.piece ORDER BY y.equity DESC, y.place) AS from_high,
+           row_number() OVER (PARTITION BY y.account, y.currency, y.piece ORDER BY y.place DESC) AS from_last
     FROM (
-        SELECT p.account, p.currency, p.exchange, p.position_id, p.symbol, p.closed_at, p.net_result,
-               sum(p.net_result) OVER (PARTITION BY p.account, p.currency
-                                       ORDER BY p.closed_at, p.exchange, p.position_id) AS equity
-        FROM in_range p WHERE p.closed_at IS NOT NULL AND p.net_result IS NOT NULL
-    ) AS e
-) AS q
-ORDER BY q.account, q.currency, q.closed_at, q.exchange, q.position_id;
+        SELECT q.account, q.currency, q.exchange, q.position_id, q.symbol, q.closed_at, q.net_result, q.equity, q.peak,
+               q.peak - q.equity AS drawdown, q.place, q.of_so_many,
+               CASE WHEN q.of_so_many <= $7 THEN q.place ELSE q.place / (q.of_so_many / ($7::bigint / 3) + 1) END AS piece
+        FROM (
+            SELECT e.*, greatest(max(e.equity) OVER (PARTITION BY e.account, e.currency
+                                                     ORDER BY e.closed_at, e.exchange, e.position_id), 0) AS peak
+            FROM (
+                SELECT p.account, p.currency, p.exchange, p.position_id, p.symbol, p.closed_at, p.net_result,
+                       sum(p.net_result) OVER (PARTITION BY p.account, p.currency
+                                               ORDER BY p.closed_at, p.exchange, p.position_id) AS equity,
+                       row_number() OVER (PARTITION BY p.account, p.currency
+                                          ORDER BY p.closed_at, p.exchange, p.position_id) AS place,
+                       count(*) OVER (PARTITION BY p.account, p.currency) AS of_so_many
+                FROM in_range p WHERE p.closed_at IS NOT NULL AND p.net_result IS NOT NULL
+            ) AS e
+        ) AS q
+    ) AS y
+) AS z
+WHERE z.from_low = 1 OR z.from_high = 1 OR z.from_last = 1
+ORDER BY z.account, z.currency, z.place;
 
 -- name: funding
 SELECT f.account, f.currency, sum(f.amount) AS amount, count(*) AS payments

@@ -178,7 +178,7 @@ def test_the_result_of_two_positions_worked_out_by_hand(two_dsn: str, tmp_path: 
     for label, text in {
         "Win rate": "50 % <small>1 won, 1 lost</small>",
         "Profit factor": "0.73",  # 46.965 / 64.0505
-        "Sharpe, per position": "-0.109",  # -8.54275 / 78.49981
+        "Sharpe": "-0.109 <small>per position</small>",  # -8.54275 / 78.49981
         "Average win": "+46.97",
         "Average loss": "-64.05",
         "Largest drawdown": "64.05",
@@ -229,17 +229,16 @@ async def test_every_row_of_the_page_is_a_row_of_a_view(days_dsn: str, tmp_path:
 
 async def test_a_range_of_all_is_what_the_views_say(days_dsn: str) -> None:
     whole = await figures(days_dsn)
-    assert [dict(row) for row in whole.performance] == await view(
-        days_dsn, "SELECT * FROM audit.v_performance ORDER BY account, currency NULLS LAST"
-    )
-    assert [dict(row) for row in whole.equity] == await view(
+    performance = await view(days_dsn, "SELECT * FROM audit.v_performance ORDER BY account, currency NULLS LAST")
+    assert [{name: row[name] for name in performance[0]} for row in whole.performance] == performance
+    equity = await view(
         days_dsn, "SELECT * FROM audit.v_equity ORDER BY account, currency, closed_at, exchange, position_id"
     )
+    assert [{name: row[name] for name in equity[0]} for row in whole.equity] == equity
     rejections = await view(days_dsn, "SELECT * FROM audit.v_rejections")
     assert sorted(map(str, map(dict, whole.rejections))) == sorted(map(str, rejections))
-    (costs, _) = whole.costs
-    assert costs["intended_result"] - costs["slippage"] - costs["fees"] == costs["net_result"]
-    assert costs["net_result"] == whole.performance[0]["net_result"]
+    costs = whole.performance[0]
+    assert costs["intended_known"] - costs["slippage_known"] - costs["fees"] == costs["net_result"]
     assert costs["exits_not_meant"] > 0
     of_all = [row for row in whole.latency if row["action"] is None]
     bins = {row["exchange"]: 0 for row in of_all}
@@ -254,6 +253,34 @@ async def test_a_range_of_all_is_what_the_views_say(days_dsn: str) -> None:
     assert median["p50"] == next(row["p50"] for row in of_all if row["exchange"] == "bybit")
 
 
+async def test_many_positions_are_reckoned_in_one_go_to_the_same(days_dsn: str) -> None:
+    queries = by_name(FIGURES.read_text(encoding="utf-8"))
+    one_by_one = queries["in_range"] + queries["performance"]
+    in_one_go = one_by_one.replace("> 2000", "> 0").replace("<= 2000", "<= 0")
+    assert in_one_go.count("> 0\n") > one_by_one.count("> 0\n")
+    connection = await asyncpg.connect(days_dsn)
+    try:
+        first, second = [await connection.fetch(query, *[None] * 6) for query in (one_by_one, in_one_go)]
+    finally:
+        await connection.close()
+    assert first == second
+    assert len(first) == 2
+
+
+async def test_a_long_curve_is_thinned_out_and_keeps_its_extremes(
+    days_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (await figures(days_dsn, account="default")).equity
+    monkeypatch.setattr("audit_wrapper.tables.figures._POINTS", 6)
+    thin = (await figures(days_dsn, account="default")).equity
+    assert 4 <= len(thin) <= 6 < len(whole)
+    assert {row["position_id"] for row in thin} < {row["position_id"] for row in whole}
+    for name in (max, min):
+        assert name(row["equity"] for row in thin) == name(row["equity"] for row in whole)
+    assert thin[-1]["position_id"] == whole[-1]["position_id"]
+    assert {row["of_so_many"] for row in thin} == {len(whole)}
+
+
 async def test_ranges_side_by_side_add_up(days_dsn: str) -> None:
     whole = await figures(days_dsn, account="default")
     middle = whole.equity[len(whole.equity) // 2]["closed_at"]
@@ -264,7 +291,9 @@ async def test_ranges_side_by_side_add_up(days_dsn: str) -> None:
     closed = [[row["position_id"] for row in part.positions if row["closed_at"]] for part in (after, before, whole)]
     assert closed[0] + closed[1] == closed[2]
     assert closed[0][-1] == whole.equity[len(whole.equity) // 2]["position_id"], "a moment is in what begins with it"
-    assert before.costs[0]["net_result"] + after.costs[0]["net_result"] == whole.costs[0]["net_result"]
+    assert (
+        before.performance[0]["net_result"] + after.performance[0]["net_result"] == whole.performance[0]["net_result"]
+    )
     assert after.equity[0]["equity"] == after.equity[0]["net_result"], "a range begins at 0"
     for name in ("orders", "fills"):
         assert len(getattr(before, name)) + len(getattr(after, name)) == len(getattr(whole, name))
@@ -492,5 +521,5 @@ def test_small_averages_keep_digits_that_say_something() -> None:
 def test_queries_of_positions_are_made_of_two_parts() -> None:
     queries = by_name(FIGURES.read_text(encoding="utf-8"))
     assert {"in_range", "answers"} < queries.keys()
-    for name in ("positions", "performance", "costs", "equity"):
+    for name in ("positions", "performance", "equity"):
         assert "in_range" in queries[name]
