@@ -11,7 +11,24 @@ from typer.models import CommandInfo
 from audit_wrapper.command.codes import CODES, PROG
 
 # in the order in which --help shows them
-_COMMANDS: tuple[str, ...] = ("upgrade", "reconcile", "completeness", "backfill", "verify", "quarantine", "rebuild", "report")
+_COMMANDS: tuple[str, ...] = (
+    "status",
+    "doctor",
+    "orders",
+    "trades",
+    "explain",
+    "tail",
+    "report",
+    "export",
+    "upgrade",
+    "deliver",
+    "reconcile",
+    "completeness",
+    "backfill",
+    "verify",
+    "quarantine",
+    "rebuild",
+)
 
 app = typer.Typer(
     name=PROG,
