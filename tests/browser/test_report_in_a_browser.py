@@ -309,4 +309,10 @@ def test_it_prints(seen: Seen, tmp_path: Path) -> None:
         "[...document.querySelectorAll('.wide')].filter((one) => getComputedStyle(one).overflowY !== 'visible').length"
     )
     assert clipped == 0, "every row is printed"
+    # what is wider than the paper would make the whole print smaller
+    for width, tables in ((1047, ".sideways table"), (695, ":not(.sideways) > table")):
+        seen.page.set_viewport_size({"width": width, "height": 1000})
+        found = seen.page.locator(tables).evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().width)")
+        assert len(found) > 3
+        assert max(found) <= width, tables
     seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
