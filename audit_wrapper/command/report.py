@@ -136,7 +136,7 @@ def _about(figures: Figures, within: Range, settings: Settings, address: str) ->
     for row in figures.accounts:
         accounts.setdefault(str(row["account"]), []).append(str(row["exchange"]))
     return About(
-        range=_range(within).capitalize(),
+        range=f"F{_range(within)[1:]}",  # from ...
         made_from=[
             *((f"only {name}", value) for name, value in restricted),
             *((f"account {name}", ", ".join(exchanges)) for name, exchanges in accounts.items()),

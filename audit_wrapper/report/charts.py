@@ -152,7 +152,7 @@ def gaps(stops: Mapping[tuple[str, str, str], Sequence[Row]]) -> str:
     names = [_short(f"{key[2]} {parts[0]['symbol']}", 18) for key, parts in shown]
     figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names, showgrid=False)
     figure.update_xaxes(
-        range=[-0.4, 100.4], tickvals=[0, 50, 100], ticktext=["opened", "half-way", "end"], tickangle=0, showgrid=False
+        range=[-0.4, 100.4], tickvals=[0, 50, 100], ticktext=["opened", "", "end"], tickangle=0, showgrid=False
     )
     figure.update_layout(barmode="overlay", bargap=0.35)
     return _drawn(figure, height=86 + 24 * max(2, len(shown)), left=124, right=84, bottom=28, legend=True)

@@ -35,7 +35,8 @@ def plain(value: Decimal | int | None) -> str:
 def alike(values: list[Decimal]) -> list[str]:
     """Money beside money, with its signs and as many places each as the largest needs, for where all digits have no room."""
     places = _places(max(values, key=abs))
-    return [f"{value.quantize(Decimal(1).scaleb(-places), context=_WIDE):+f}" for value in values]
+    texts = [f"{value.quantize(Decimal(1).scaleb(-places), context=_WIDE):f}" for value in values]
+    return [f"+{text}" if value > 0 else text for text, value in zip(texts, values, strict=True)]
 
 
 def gained(value: Decimal | None) -> str:

@@ -356,7 +356,7 @@ def test_it_says_what_it_was_made_from(two_dsn: str, tmp_path: Path) -> None:
     head = made(two_dsn, tmp_path, "--since", "2025-05-04", "--until", "2025-05-05", "--exchange", "binance").text
     head = head.partition("<main>")[0]
     for words_ in (
-        "From 2025-05-04 00:00:00 to 2025-05-05 00:00:00, utc",
+        "From 2025-05-04 00:00:00 to 2025-05-05 00:00:00, UTC",
         "only exchange: binance",
         "account default: binance",
         "bot&#39;s schema monitoring",
@@ -512,6 +512,7 @@ def test_small_averages_keep_digits_that_say_something() -> None:
         "0.00",
         "1234567.89",
     ]
+    assert words.alike([Decimal("12.5"), Decimal("-0.126"), Decimal(0)]) == ["+12.50", "-0.13", "0.00"]
     assert words.aligned([Decimal("1.50"), Decimal("-0.125"), None]) == ["1.500", "-0.125", "\N{EN DASH}"]
     assert [words.duration(s) for s in (0, Decimal("0.35"), 59.9, 60, 3_700, 200_000)] == [
         "0 s", "0.35 s", "59.9 s", "1 min 0 s", "1 h 1 min", "2 d 7 h",
