@@ -31,7 +31,7 @@ from core.position_manager import PositionManager
 from database.repository import Repository
 from simulated_exchange import Delay, LoseAnswer, Reject, SimulatedExchange, async_client
 
-from audit_wrapper import AuditTrail, callframe, recorder
+from audit_wrapper import AuditTrail, callframe, scribe
 
 NO_MARGIN = {
     "binance": Reject(-2019, "Margin is insufficient."),
@@ -112,12 +112,12 @@ def _one_clock(market: Market) -> Iterator[None]:
         return made
 
     inquiry.inquirer.asker = asker_of
-    before = recorder.now
-    recorder.now = callframe.now = market.now
+    before = scribe.now
+    scribe.now = callframe.now = market.now
     try:
         yield
     finally:
-        recorder.now = callframe.now = before
+        scribe.now = callframe.now = before
 
 
 @asynccontextmanager
