@@ -221,7 +221,7 @@ class Reconciler:
         if not waiting:
             return (), (), 0
         ahead = subject.clock_ahead
-        found, left = await self._match(subject, waiting, listed=False)
+        found, left = await self._match(subject, waiting, listed_at=None)
         for one, _ in left:
             if matching.never_came_to_be(one) and one.row.found_by is None:
                 self._absent(
@@ -240,7 +240,9 @@ class Reconciler:
             run.gathered.unasked += over.unasked
             recorded = await self.record(subject, over)
             listed = not (run.gathered.unread or over.unread)
-            more, left = await self._match(subject, {one.row.order_key for one, _ in left}, listed=listed)
+            more, left = await self._match(
+                subject, {one.row.order_key for one, _ in left}, listed_at=asked_at if listed else None
+            )
             found += more
             # nothing is absent while part of the exchange's books could not be looked at
             gone = [one for one, why in left if listed and self._is_absent(one, why, asked_at)]
@@ -266,9 +268,9 @@ class Reconciler:
         self._not_before[row.order_key] = now + min(max(now - row.created_at, _LEAST_WAIT), _LONGEST_WAIT)
 
     async def _match(
-        self, subject: ClientSubject, waiting: set[UUID], *, listed: bool
+        self, subject: ClientSubject, waiting: set[UUID], *, listed_at: datetime | None
     ) -> tuple[list[str], list[tuple[Incomplete, str]]]:
-        """listed: everything that the exchange lists was read just now."""
+        """listed_at: when it was begun to read everything that the exchange lists; None: it was not read as a whole."""
         # also those that are under way just now: an order that is theirs must not be taken for another's
         unsettled = [
             one
@@ -288,7 +290,7 @@ class Reconciler:
         for one in matched.found:
             if one.one.row.order_key not in waiting:
                 continue
-            if self._is_early(one, listed=listed):
+            if self._is_early(one, listed_at):
                 left.append(
                     (one.one, "one order at the exchange fits; whether it is the only one shows when all are listed")
                 )
@@ -297,11 +299,12 @@ class Reconciler:
             found.append(f"{_words(one.one.row)}: it is order {one.order.order_id} ({one.by.value})")
         return found, left
 
-    def _is_early(self, found: matching.Found, *, listed: bool) -> bool:
+    def _is_early(self, found: matching.Found, listed_at: datetime | None) -> bool:
         """Whether another order that fits may not be listed yet."""
         row, symbol, until = found.one.row, _symbol(found.one.row) or "", found.listed_until
-        listed = listed or row.found_by == FoundBy.ABSENCE  # then all was read, twice
-        return until is not None and (not listed or self._now() < indexed_by(row.exchange or "", symbol, until))
+        if row.found_by == FoundBy.ABSENCE:
+            listed_at = listed_at or self._now()  # all was read, twice, before it was taken for absent
+        return until is not None and (listed_at is None or listed_at < indexed_by(row.exchange or "", symbol, until))
 
     def _found(self, subject: ClientSubject, found: matching.Found, *, is_algo: bool) -> None:
         symbol = _symbol(found.order) or ""

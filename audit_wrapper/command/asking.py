@@ -89,6 +89,19 @@ class Asked(NamedTuple):
     given: dict[str, Any]
 
 
+def given(
+    dsn: str | None, journal: str, account: str | None, bot_schema: str | None, ask_per_minute: int | None
+) -> dict[str, Any]:
+    """The settings among the options; None: not said."""
+    return {
+        "dsn": dsn,
+        "journal": journal,
+        "account": account,
+        "bot_schema": bot_schema,
+        "ask_per_minute": ask_per_minute,
+    }
+
+
 Work = Callable[[AuditTrail, Any, Voice], Awaitable[int]]
 
 

@@ -49,14 +49,8 @@ def backfill(
       audit-wrapper backfill --exchange binance --since 2026-01-01 \\
           --symbol BTC/USDT:USDT --client my_bot:make_client
     """
-    given = {
-        "dsn": dsn,
-        "journal": journal,
-        "account": account,
-        "bot_schema": bot_schema,
-        "ask_per_minute": ask_per_minute,
-    }
-    asked = asking.Asked("backfill", exchange, since, until, client, market_type, json, given)
+    settings = asking.given(dsn, journal, account, bot_schema, ask_per_minute)
+    asked = asking.Asked("backfill", exchange, since, until, client, market_type, json, settings)
 
     async def work(trail: AuditTrail, through: Any, voice: Voice) -> int:
         report = await trail.backfill(since, until, exchange=exchange, symbols=symbol or [], progress=_Progress(voice))

@@ -32,14 +32,8 @@ def completeness(
     Example:
       audit-wrapper completeness --exchange binance --since 2026-01-01 --until 2026-02-01 --json
     """
-    given = {
-        "dsn": dsn,
-        "journal": journal,
-        "account": account,
-        "bot_schema": bot_schema,
-        "ask_per_minute": ask_per_minute,
-    }
-    asked = asking.Asked("completeness", exchange, since, until, client, market_type, json, given)
+    settings = asking.given(dsn, journal, account, bot_schema, ask_per_minute)
+    asked = asking.Asked("completeness", exchange, since, until, client, market_type, json, settings)
 
     async def work(trail: AuditTrail, through: Any, voice: Voice) -> int:
         statement = await trail.completeness(since, until, exchange=exchange)

@@ -33,14 +33,8 @@ def reconcile(
     Example:
       BYBIT_API_KEY=... BYBIT_SECRET=... audit-wrapper reconcile --exchange bybit --since 24h
     """
-    given = {
-        "dsn": dsn,
-        "journal": journal,
-        "account": account,
-        "bot_schema": bot_schema,
-        "ask_per_minute": ask_per_minute,
-    }
-    asked = asking.Asked("reconcile", exchange, since, until, client, market_type, json, given)
+    settings = asking.given(dsn, journal, account, bot_schema, ask_per_minute)
+    asked = asking.Asked("reconcile", exchange, since, until, client, market_type, json, settings)
 
     async def work(trail: AuditTrail, through: Any, voice: Voice) -> int:
         report = await trail.reconcile(since, until, exchange=exchange)
