@@ -95,7 +95,10 @@ class Bot:
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.told += [line for line in self.process.communicate(timeout=20)[0].splitlines() if line]
+        assert self.process.stdout is not None
+        # `communicate` would leave out what `readline` has read ahead
+        self.told += [line for line in self.process.stdout.read().splitlines() if line]
+        self.process.wait(timeout=20)
 
 
 @contextmanager
