@@ -37,7 +37,9 @@ class Killable:
     def kill(self) -> list[str]:
         """SIGKILL; what the bot still said before."""
         self.process.send_signal(signal.SIGKILL)
-        rest = self.process.communicate(timeout=20)[0]
+        assert self.process.stdout is not None
+        rest = self.process.stdout.read()  # and not `communicate`, which does not know of lines that were read ahead
+        self.process.wait(timeout=20)
         return [line for line in rest.splitlines() if line]
 
 
