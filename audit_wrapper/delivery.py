@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
 import math
 import os
 import socket
@@ -31,11 +30,12 @@ from audit_wrapper.errors import (
 )
 from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.journal import Entry, Journal
+from audit_wrapper.logs import Log
 from audit_wrapper.records import Record
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.interface import Store
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 _TEND_EVERY_S = 0.5
 _BEAT_EVERY_S = 2.0
@@ -238,7 +238,9 @@ class Delivery:
             logger.info(
                 "audit trail: the database takes records again, %d wait for it",
                 waiting,
-                extra={"event": "delivering_again", "count": waiting, "account": self._settings.account},
+                event="delivering_again",
+                count=waiting,
+                account=self._settings.account,
             )
         self.state, self.problem = "connected", None
         return store
@@ -414,4 +416,4 @@ async def _closed(store: Store) -> None:
     try:
         await asyncio.wait_for(store.close(), 5)
     except Exception as problem:  # closing a broken connection may fail; there is nothing left to lose on it
-        logger.debug("audit trail: closing the store: %s", words_of(problem), extra={"event": "store_not_closed"})
+        logger.debug("audit trail: closing the store: %s", words_of(problem), event="store_not_closed")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Mapping
 
 from audit_wrapper.errors import AuditWrapperError
+from audit_wrapper.logs import Log
 from audit_wrapper.snapshot import said
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 
 class Failures:
@@ -41,8 +41,11 @@ class Failures:
                 "audit trail: %s: %s (trading goes on; further failures of this kind are counted, see status())",
                 kind,
                 text,
-                exc_info=trace,
-                extra={"event": "failure", "kind": kind, "problem": text, **self._about},
+                trace=trace,
+                event="failure",
+                kind=kind,
+                problem=text,
+                **self._about,
             )
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from audit_wrapper.forks import Adoption, SideJournal
 from audit_wrapper.handed import Handed
 from audit_wrapper.heartbeat import Heartbeat
 from audit_wrapper.journal import FileJournal, Journal, What
+from audit_wrapper.logs import Log
 from audit_wrapper.metrics import TrailMetrics
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.settings import Settings
@@ -27,7 +27,7 @@ from audit_wrapper.status import FlushReport, Status
 
 _T = TypeVar("_T")
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 _NOTHING_MISSING = (What.DELETED, What.DIVERGED)  # what was deleted is still open, what diverged is delivered apart
 
@@ -167,7 +167,9 @@ class Pipeline:
                 left.unwritten,
                 self._settings.journal,
                 self._failures.last,
-                extra={"event": "records_lost", "count": left.unwritten, **self._about},
+                event="records_lost",
+                count=left.unwritten,
+                **self._about,
             )
         if left.undelivered:
             logger.warning(
@@ -175,7 +177,9 @@ class Pipeline:
                 left.undelivered,
                 left.problem,
                 self._settings.journal,
-                extra={"event": "records_left", "count": left.undelivered, **self._about},
+                event="records_left",
+                count=left.undelivered,
+                **self._about,
             )
         if left and isinstance(self.journal, SideJournal):
             self.journal.discard()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import inspect
-import logging
 import os
 import sys
 import threading
@@ -25,6 +24,7 @@ from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, Tr
 from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.inquiry import Inquiry
 from audit_wrapper.journal import Journal
+from audit_wrapper.logs import Log
 from audit_wrapper.observe import observed
 from audit_wrapper.pipeline import Pipeline, in_thread, open_journal
 from audit_wrapper.proxies import HostSubject
@@ -37,7 +37,7 @@ from audit_wrapper.status import FlushReport, Status
 from audit_wrapper.store.interface import Store
 from audit_wrapper.wrapping import Wrapping
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
@@ -115,7 +115,9 @@ class AuditTrail:
             "audit trail: open, account %s, journal %s",
             loaded.account,
             loaded.journal,
-            extra={"event": "trail_opened", "account": loaded.account, "journal": str(loaded.journal)},
+            event="trail_opened",
+            account=loaded.account,
+            journal=str(loaded.journal),
         )
         return trail
 
@@ -332,12 +334,10 @@ class AuditTrail:
             self._settings.account,
             self._settings.journal,
             self._recorder.recorded,
-            extra={
-                "event": "trail_closed",
-                "account": self._settings.account,
-                "journal": str(self._settings.journal),
-                "count": self._recorder.recorded,
-            },
+            event="trail_closed",
+            account=self._settings.account,
+            journal=str(self._settings.journal),
+            count=self._recorder.recorded,
         )
         return self._closed
 
@@ -434,7 +434,8 @@ def _close_all() -> None:
             logger.error(
                 "audit trail: closing at exit: %s",
                 words_of(problem),
-                extra={"event": "close_failed", "journal": str(trail._settings.journal)},
+                event="close_failed",
+                journal=str(trail._settings.journal),
             )
 
 

@@ -4,16 +4,16 @@ Delivering matters more than they do: where they cannot be made, that is said on
 """
 
 import hashlib
-import logging
 import re
 from typing import NamedTuple
 
 import asyncpg
 
+from audit_wrapper.logs import Log
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries, named, quoted, read
 
-_log = logging.getLogger("audit_wrapper.store")
+_log = Log("audit_wrapper.store")
 
 _RELEASE = 1  # goes up with every change of views.sql: an older release leaves a newer one's views alone
 _LOCK = 0x61756469745F7677  # "audit_vw"
@@ -70,9 +70,7 @@ def say(words: str) -> None:
     """Log, once in a process, why the views are not as they should be."""
     if words not in _said:
         _said.add(words)
-        _log.warning(
-            "the views audit.v_* are not up to date, everything else is: %s", words, extra={"event": "views_differ"}
-        )
+        _log.warning("the views audit.v_* are not up to date, everything else is: %s", words, event="views_differ")
 
 
 async def missing_indexes(con: Connection, sql: Queries) -> list[str]:
