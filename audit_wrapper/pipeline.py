@@ -50,7 +50,6 @@ class Pipeline:
         self._recorder = recorder
         self._failures = failures
         self._metrics = metrics
-        self._about = {"account": settings.account, "journal": str(settings.journal)}  # for the log
         self._adoption: Adoption | None = None
         self._damage_told = 0
         self._heartbeat: Heartbeat | None = None
@@ -169,7 +168,8 @@ class Pipeline:
                 self._failures.last,
                 event="records_lost",
                 count=left.unwritten,
-                **self._about,
+                account=self._settings.account,
+                journal=str(self._settings.journal),
             )
         if left.undelivered:
             logger.warning(
@@ -179,7 +179,8 @@ class Pipeline:
                 self._settings.journal,
                 event="records_left",
                 count=left.undelivered,
-                **self._about,
+                account=self._settings.account,
+                journal=str(self._settings.journal),
             )
         if left and isinstance(self.journal, SideJournal):
             self.journal.discard()
