@@ -186,7 +186,9 @@ class Delivery:
         self._task, self._wake = asyncio.current_task(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         beating = asyncio.create_task(self._keep_beating(self._beat)) if self._beat is not None else None
+        leisure: asyncio.Task[None] | None = None
         store: Store | None = None
+        seen_to: Store | None = None
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda problem: isinstance(problem, Exception)),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=10),
@@ -212,10 +214,13 @@ class Delivery:
                 except tenacity.RetryError:
                     break
                 if not busy and not self._stopping:
+                    if store is not None and store is not seen_to and (leisure is None or leisure.done()):
+                        seen_to, leisure = store, asyncio.create_task(self._at_leisure(store))
                     await self._sleep(self._settings.delivery_pause_s)
         finally:
-            if beating is not None:
-                beating.cancel()
+            for task in (beating, leisure):
+                if task is not None:
+                    task.cancel()
             if store is not None:
                 await _closed(store)
 
@@ -223,6 +228,12 @@ class Delivery:
         while True:
             beat()
             await asyncio.sleep(_BEAT_EVERY_S)
+
+    async def _at_leisure(self, store: Store) -> None:
+        try:
+            await store.at_leisure()
+        except Exception as problem:  # nothing that is delivered needs it
+            self._failures.note("schema", problem)
 
     async def _connected(self) -> Store:
         store = self._make_store()

@@ -81,16 +81,12 @@ async def missing_indexes(con: Connection, sql: Queries) -> list[str]:
 
 
 async def build_index(con: Connection, sql: Queries, name: str) -> None:
-    """One of these, beside the running bots; outside a transaction, and one at a time in a database."""
+    """One of these, beside the running bots; one at a time in a database. con: as for `schema.index_for_views`."""
     statement = _indexes()[name].replace("INDEX IF NOT EXISTS", "INDEX CONCURRENTLY IF NOT EXISTS", 1)
     await con.execute(f"SET lock_timeout = '{_INDEX_LOCK_TIMEOUT}'")
-    try:
-        if await con.fetch(sql["indexes_of_views"], [name]):  # begun and never finished
-            await con.execute(f"DROP INDEX CONCURRENTLY IF EXISTS audit.{name}")
-        await con.execute(statement, timeout=_INDEX_TIMEOUT_S)
-    finally:
-        if not con.is_closed():
-            await con.execute("RESET lock_timeout")
+    if await con.fetch(sql["indexes_of_views"], [name]):  # begun and never finished
+        await con.execute(f"DROP INDEX CONCURRENTLY IF EXISTS audit.{name}", timeout=_INDEX_TIMEOUT_S)
+    await con.execute(statement, timeout=_INDEX_TIMEOUT_S)
 
 
 async def problem(con: Connection, sql: Queries, bot_schema: str) -> str | None:

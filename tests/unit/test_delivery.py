@@ -40,6 +40,8 @@ class Store:
 
     async def close(self) -> None: ...
 
+    async def at_leisure(self) -> None: ...
+
     async def delivered(self, stream: UUID) -> tuple[int, bytes]:
         return self.marks.get(stream, (0, b""))
 
