@@ -43,7 +43,10 @@ class Pipeline:
         recorder: Recorder,
         failures: Failures,
         metrics: TrailMetrics | None = None,
+        *,
+        beats: bool = True,
     ) -> None:
+        """beats: whether it gives signs of life; a process that only delivers leaves the bot's last word as it is."""
         self.journal = journal
         self.database = database
         self._settings = settings
@@ -53,7 +56,7 @@ class Pipeline:
         self._adoption: Adoption | None = None
         self._damage_told = 0
         self._heartbeat: Heartbeat | None = None
-        if isinstance(journal, FileJournal):
+        if beats and isinstance(journal, FileJournal):
             self._heartbeat = Heartbeat(
                 journal.folder, self.status, failures, account=settings.account, delivery=settings.delivery
             )

@@ -131,7 +131,7 @@ class Sidecar:
         """Whenever the bot has opened its journal anew, the store is asked anew: an older copy may have been put back."""
         assert self._lock is not None
         with contextlib.suppress(FileNotFoundError):  # the folder was taken away: its writer makes it anew
-            self._lock.renew()
+            self._lock.renew(patiently=True)
         beat = last_beat(self._folder)
         opened_at = beat.opened_at if beat is not None else None
         if opened_at != self._opened_at:

@@ -53,7 +53,7 @@ class AuditTrail:
     Make one per bot process with `AuditTrail.open`.
     """
 
-    def __init__(self, settings: Settings, journal: Journal, database: Database) -> None:
+    def __init__(self, settings: Settings, journal: Journal, database: Database, *, beats: bool = True) -> None:
         self._settings = settings
         self._failures = Failures({"account": settings.account, "journal": str(settings.journal)})
         self._metrics = metrics.of_trail(settings, self._failures)
@@ -67,7 +67,9 @@ class AuditTrail:
             append_times=self._metrics.append_times if self._metrics is not None else None,
         )
         self._wrapping = Wrapping(self._recorder, self._failures)
-        self._pipeline = Pipeline(settings, journal, database, self._recorder, self._failures, self._metrics)
+        self._pipeline = Pipeline(
+            settings, journal, database, self._recorder, self._failures, self._metrics, beats=beats
+        )
         self._closed: FlushReport | None = None
         self._closing = threading.RLock()
         self._is_closing = False
@@ -93,17 +95,20 @@ class AuditTrail:
         cannot be written) or JournalInUse (another process writes there). A database that is away is no error: the
         journal keeps the records, `status()` says so, and delivery goes on trying.
         """
+        named = {"dsn": dsn, "journal": journal, "account": account}
+        return cls._open(Settings.load({**settings, **{name: one for name, one in named.items() if one is not None}}))
+
+    @classmethod
+    def _open(cls, loaded: Settings, *, beats: bool = True) -> Self:
         from audit_wrapper.store.postgres import PostgresStore
 
-        named = {"dsn": dsn, "journal": journal, "account": account}
-        loaded = Settings.load({**settings, **{name: value for name, value in named.items() if value is not None}})
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
         else:
             embedded.imported()  # here, and not on the delivery thread: a child forked then would have half of it
         opened = open_journal(loaded, loaded.journal)
         try:
-            trail = cls(loaded, opened, Database(loaded))
+            trail = cls(loaded, opened, Database(loaded), beats=beats)
             trail._pipeline.start()
         except BaseException:
             opened.close()

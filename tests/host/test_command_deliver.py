@@ -20,6 +20,7 @@ from looking import AWAY, Here, Said, ended, environ, process, record, trading, 
 from simulated_exchange import RemoteExchange
 
 from audit_wrapper import AuditTrail
+from audit_wrapper.heartbeat import last_beat
 from audit_wrapper.journal import FileJournal, layout, lock
 from audit_wrapper.mark import read_mark
 
@@ -84,8 +85,10 @@ def test_what_a_killed_bot_left_goes_in(
 ) -> None:
     with trading(exchange, AWAY, tmp_path) as bot:
         bot.trade(5)
+    before = last_beat(tmp_path)
     said = here("deliver", "--journal", tmp_path, "--dsn", audit_dsn)
     assert said.code == 0, said.err
+    assert last_beat(tmp_path) == before, "the last word is the bot's"
     assert said.first.startswith("ALL DELIVERED: ")
     rows = fetched(postgres_server, audit_dsn, "SELECT order_id FROM monitoring.orders WHERE order_id IS NOT NULL")
     assert set(bot.told) <= set(rows)
