@@ -49,7 +49,7 @@ class Heartbeat:
         self._status = status
         self._failures = failures
         self._account, self._delivery = account, delivery
-        self._opened_at = datetime.now(UTC)
+        self.opened_at = datetime.now(UTC)
         self._version = installed_version()
         self._failed = False
 
@@ -61,7 +61,7 @@ class Heartbeat:
                 pid=os.getpid(),
                 host=socket.gethostname(),
                 written_at=datetime.now(UTC),
-                opened_at=self._opened_at,
+                opened_at=self.opened_at,
                 account=self._account,
                 delivery=self._delivery,
                 version=self._version,

@@ -69,7 +69,8 @@ class Pipeline:
                 'delivery="sidecar" needs a dsn: the embedded PostgreSQL belongs to the process that opens the trail'
             )
         else:
-            self.delivery = Handed(journal, failures, self._tend, beat, self._damaged)
+            opened_at = self._heartbeat.opened_at if self._heartbeat is not None else None
+            self.delivery = Handed(journal, failures, self._tend, beat, self._damaged, opened_at)
 
     @classmethod
     def in_child(
