@@ -95,7 +95,10 @@ class Bot:
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.told += [line for line in self.process.communicate(timeout=20)[0].splitlines() if line]
+        assert self.process.stdout is not None
+        # not `communicate`, which does not know what `readline` has read ahead: an id may be in two halves
+        self.told += self.process.stdout.read().splitlines()
+        self.process.wait(20)
 
 
 @contextmanager
