@@ -28,7 +28,7 @@ from audit_wrapper.errors import (
     StoreUnavailable,
     StreamConflict,
 )
-from audit_wrapper.failures import Failures, words_of
+from audit_wrapper.failures import Failures, in_words, words_of
 from audit_wrapper.journal import Entry, Journal
 from audit_wrapper.logs import Log
 from audit_wrapper.records import Record
@@ -175,7 +175,7 @@ class Delivery:
         except asyncio.CancelledError:
             self.state = "stopped"
         except Exception as problem:  # the thread's last word; what was recorded stays in the journal
-            self.state = f"stopped: {problem}"
+            self.state = f"stopped: {in_words(problem)}"
             if not self._give_up:
                 self._failures.note("delivery stopped", problem)
         finally:
@@ -401,8 +401,9 @@ class Delivery:
         problem = outcome.exception() if outcome is not None else None
         if problem is None:
             return
-        self.problem = problem if isinstance(problem, AuditWrapperError) else StoreUnavailable(str(problem))
-        self.state = f"trying again: {problem}"
+        words = in_words(problem)
+        self.problem = problem if isinstance(problem, AuditWrapperError) else StoreUnavailable(words)
+        self.state = f"trying again: {words}"
         if isinstance(problem, StreamConflict):
             return  # said when it is mended
         self._failures.note("schema" if isinstance(problem, SchemaError) else "database away", problem)

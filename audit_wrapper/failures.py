@@ -68,6 +68,12 @@ def words_of(problem: BaseException) -> str:
         return "(its message cannot be read)"
 
 
+def in_words(problem: BaseException) -> str:
+    """What went wrong, for a person: as `words_of`, and what kind of exception it was unless it is one of our own."""
+    words = words_of(problem)
+    return words if isinstance(problem, AuditWrapperError) else f"{type(problem).__name__}: {words}".rstrip(": ")
+
+
 def trace_of(problem: BaseException) -> BaseException | None:
     """For a log's `exc_info`: the exception, unless what is printed of it would show a secret."""
     try:

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from audit_wrapper.database import Database
 from audit_wrapper.delivery import Delivery
 from audit_wrapper.errors import SettingsError
-from audit_wrapper.failures import Failures
+from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.forks import Adoption, SideJournal
 from audit_wrapper.handed import Handed
 from audit_wrapper.heartbeat import Heartbeat
@@ -122,7 +122,7 @@ class Pipeline:
             damage=damage + (delivery.damage if isinstance(delivery, Handed) else ()),
             disk_free_bytes=room.free_bytes if room is not None else None,
             outage_hours_left=room.hours if room is not None else None,
-            last_error=str(problem) if problem is not None else self._failures.last,
+            last_error=words_of(problem) if problem is not None else self._failures.last,
             store=delivery.state,
             journal=str(self._settings.journal),
             database=self.database.address,
@@ -142,8 +142,9 @@ class Pipeline:
         waiting = self._recorder.waiting
         if left == waiting == 0:
             return FlushReport(complete=True)
-        problem = self.delivery.problem if left else self._failures.last
-        return FlushReport(False, left, waiting, problem=str(problem) if problem else self.delivery.state)
+        failed = self.delivery.problem
+        problem = self._failures.last if not left else words_of(failed) if failed is not None else None
+        return FlushReport(False, left, waiting, problem=problem or self.delivery.state)
 
     def stop(self, timeout_s: float, unless: Callable[[], bool]) -> None:
         """Deliver what is there, for `timeout_s` at the most, and no longer than until `unless`."""

@@ -21,7 +21,7 @@ from audit_wrapper import metrics
 from audit_wrapper.database import Database
 from audit_wrapper.delivery import Delivery
 from audit_wrapper.errors import JournalInUse, JournalUnavailable
-from audit_wrapper.failures import Failures
+from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.forks import Adoption, side_folders
 from audit_wrapper.heartbeat import last_beat
 from audit_wrapper.journal import Journal, What, layout
@@ -199,7 +199,7 @@ class Sidecar:
             delivered_seq=journal.delivered_seq if delivery.state != "connected" else delivery.delivered_seq,
             quarantined=delivery.quarantined,
             store=delivery.state,
-            problem=str(delivery.problem) if delivery.problem is not None else None,
+            problem=words_of(delivery.problem) if delivery.problem is not None else None,
             branch_after=wanted,
             opened_at=self._opened_at,
             damage=self._untold(journal),
