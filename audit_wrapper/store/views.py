@@ -97,6 +97,16 @@ async def problem(con: Connection, sql: Queries, bot_schema: str) -> str | None:
     return words
 
 
+async def are_made(con: Connection, sql: Queries, bot_schema: str) -> bool:
+    """Whether they are as this release makes them, with or without their indexes."""
+    return _difference(await _found(con, sql), bot_schema) is None
+
+
+async def are_anothers(con: Connection, sql: Queries, bot_schema: str) -> bool:
+    """Whether they show another bot's schema, or are a newer release's, and so stay as they are."""
+    return _is_anothers(await _found(con, sql), bot_schema)
+
+
 async def _found(con: Connection, sql: Queries) -> list[_Object]:
     rows = await con.fetch(sql["views_installed"])
     return [_Object(row["kind"], row["name"], row["mark"], tuple(row["grants"])) for row in rows]
