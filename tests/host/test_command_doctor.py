@@ -143,6 +143,7 @@ EARLIER, LATER, OTHER = (
     ("change", "state", "words", "todo"),
     [
         ("DROP VIEW audit.v_latency", "wrong", "or some are missing", "audit-wrapper upgrade"),
+        ("DROP VIEW audit.v_latency; DROP INDEX audit.events_called_at", "wrong", "missing", "audit-wrapper upgrade"),
         ("DROP FUNCTION audit.bot_orders() CASCADE", "wrong", "some are missing", "audit-wrapper upgrade"),
         (
             "DROP INDEX audit.events_called_at",
