@@ -130,9 +130,7 @@ class Handed:
                 self._tend_now()
         except JournalError as problem:  # the disk refuses; the next time may work
             self._failures.note("tending the journal", problem)
-        except (
-            Exception
-        ) as problem:  # whatever it is: without this thread nothing is tended, and nobody who waits is told
+        except Exception as problem:  # whatever it is: without this thread nobody tends the journal
             self._failures.note("following the sidecar", problem)
 
     def _look(self) -> None:

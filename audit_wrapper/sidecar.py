@@ -110,7 +110,7 @@ class Sidecar:
         if not self._folder.is_dir():
             return False
         beat, pid = last_beat(self._folder), holder(self._folder)
-        if pid is not None and beat is not None and beat.delivery == "own":
+        if pid is not None and beat is not None and beat.delivery == "own" and not beat.closed:
             raise JournalInUse(
                 f"process {pid or beat.pid} writes the journal in {self._folder} and delivers it itself: open its trail with "
                 'delivery="sidecar" (AUDIT_WRAPPER_DELIVERY=sidecar) to leave that to a sidecar'

@@ -296,6 +296,17 @@ def test_a_bot_that_delivers_itself_beside_a_sidecar_that_was_there_first(
     assert fetched(postgres_server, audit_dsn, "SELECT count(*) FROM audit.quarantine") == [0]
 
 
+def test_a_bot_that_delivered_itself_before_is_not_taken_for_one_that_does(tmp_path: Path) -> None:
+    """It has been started anew with another setting, and has not said so yet."""
+    left_behind(tmp_path, 1)
+    journal = FileJournal.open(tmp_path)
+    sidecar = Sidecar(Settings.load({"dsn": AWAY, "journal": tmp_path}, {}))
+    sidecar.step()
+    assert lock.holder(tmp_path, layout.SIDECAR_LOCK) == os.getpid()
+    sidecar.stop(0)
+    journal.close()
+
+
 def test_what_a_forked_process_leaves_is_delivered_once_it_ended(
     audit_dsn: str, tmp_path: Path, postgres_server: Any
 ) -> None:
