@@ -445,3 +445,29 @@ async def test_damage_that_is_found_while_no_bot_runs(audit_dsn: str, tmp_path: 
                 assert await trail.flush(20)
     (sentence,) = gaps(postgres_server, audit_dsn)
     assert words in sentence
+
+
+async def test_damage_that_a_run_wrote_down_before_it_was_killed(
+    audit_dsn: str, tmp_path: Path, postgres_server: Any
+) -> None:
+    """Its last sign of life does not say so, and the database does not have it yet: its journal has."""
+    words = damaged(tmp_path)
+    with stepping(audit_dsn, tmp_path):
+        until(lambda: (mark := read_mark(tmp_path)) is not None and mark.delivered_seq == 15)
+    mark = read_mark(tmp_path)
+    assert mark is not None
+    (sentence,) = mark.damage
+    assert words in sentence
+    with AuditTrail.open(AWAY, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1) as trail:
+        record(trail, 500)
+        trail._recorder.missing(sentence)
+        record(trail, 500)
+    async with AuditTrail.open(
+        audit_dsn, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1
+    ) as trail:
+        with stepping(audit_dsn, tmp_path):
+            assert await trail.flush(20)
+            until(lambda: (mark := read_mark(tmp_path)) is not None and mark.is_due and mark.damage == ())
+            record(trail, 1)
+            assert await trail.flush(20)
+    assert gaps(postgres_server, audit_dsn) == [sentence]
