@@ -1,9 +1,10 @@
 """One line at startup, and every order a trading bot sends is kept: exact, complete, in PostgreSQL."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+import importlib as _importlib
+import importlib.util as _importlib_util
+import typing as _typing
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from audit_wrapper.backfill import BackfillProgress, BackfillReport
     from audit_wrapper.completeness import Completeness
     from audit_wrapper.errors import (
@@ -86,11 +87,16 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    found: object
+    if name in _HOMES:
+        found = getattr(_importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif not name.startswith("_") and _importlib_util.find_spec(f"{__name__}.{name}") is not None:
+        found = _importlib.import_module(f"{__name__}.{name}")  # as if it had been imported with the package
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__") or not name.startswith("_"))})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
 import math
 import os
 import socket
@@ -29,13 +28,14 @@ from audit_wrapper.errors import (
     StoreUnavailable,
     StreamConflict,
 )
-from audit_wrapper.failures import Failures, words_of
+from audit_wrapper.failures import Failures, in_words, words_of
 from audit_wrapper.journal import Entry, Journal
+from audit_wrapper.logs import Log
 from audit_wrapper.records import Record
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.interface import Store
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 _TEND_EVERY_S = 0.5
 _BEAT_EVERY_S = 2.0
@@ -175,7 +175,7 @@ class Delivery:
         except asyncio.CancelledError:
             self.state = "stopped"
         except Exception as problem:  # the thread's last word; what was recorded stays in the journal
-            self.state = f"stopped: {problem}"
+            self.state = f"stopped: {in_words(problem)}"
             if not self._give_up:
                 self._failures.note("delivery stopped", problem)
         finally:
@@ -186,7 +186,9 @@ class Delivery:
         self._task, self._wake = asyncio.current_task(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         beating = asyncio.create_task(self._keep_beating(self._beat)) if self._beat is not None else None
+        leisure: asyncio.Task[None] | None = None
         store: Store | None = None
+        seen_to: Store | None = None
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda problem: isinstance(problem, Exception)),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=10),
@@ -212,10 +214,13 @@ class Delivery:
                 except tenacity.RetryError:
                     break
                 if not busy and not self._stopping:
+                    if store is not None and store is not seen_to and (leisure is None or leisure.done()):
+                        seen_to, leisure = store, asyncio.create_task(self._at_leisure(store))
                     await self._sleep(self._settings.delivery_pause_s)
         finally:
-            if beating is not None:
-                beating.cancel()
+            for task in (beating, leisure):
+                if task is not None:
+                    task.cancel()
             if store is not None:
                 await _closed(store)
 
@@ -223,6 +228,12 @@ class Delivery:
         while True:
             beat()
             await asyncio.sleep(_BEAT_EVERY_S)
+
+    async def _at_leisure(self, store: Store) -> None:
+        try:
+            await store.at_leisure()
+        except Exception as problem:  # nothing that is delivered needs it
+            self._failures.note("schema", problem)
 
     async def _connected(self) -> Store:
         store = self._make_store()
@@ -238,7 +249,9 @@ class Delivery:
             logger.info(
                 "audit trail: the database takes records again, %d wait for it",
                 waiting,
-                extra={"event": "delivering_again", "count": waiting, "account": self._settings.account},
+                event="delivering_again",
+                count=waiting,
+                account=self._settings.account,
             )
         self.state, self.problem = "connected", None
         return store
@@ -388,8 +401,9 @@ class Delivery:
         problem = outcome.exception() if outcome is not None else None
         if problem is None:
             return
-        self.problem = problem if isinstance(problem, AuditWrapperError) else StoreUnavailable(str(problem))
-        self.state = f"trying again: {problem}"
+        words = in_words(problem)
+        self.problem = problem if isinstance(problem, AuditWrapperError) else StoreUnavailable(words)
+        self.state = f"trying again: {words}"
         if isinstance(problem, StreamConflict):
             return  # said when it is mended
         self._failures.note("schema" if isinstance(problem, SchemaError) else "database away", problem)
@@ -414,4 +428,4 @@ async def _closed(store: Store) -> None:
     try:
         await asyncio.wait_for(store.close(), 5)
     except Exception as problem:  # closing a broken connection may fail; there is nothing left to lose on it
-        logger.debug("audit trail: closing the store: %s", words_of(problem), extra={"event": "store_not_closed"})
+        logger.debug("audit trail: closing the store: %s", words_of(problem), event="store_not_closed")

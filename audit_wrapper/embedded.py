@@ -6,7 +6,6 @@ which ends Python before anything can run) leaves it running, and the next start
 """
 
 import atexit
-import logging
 import os
 import subprocess
 import sys
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from audit_wrapper.errors import SettingsError, StoreUnavailable
+from audit_wrapper.logs import Log
 
-_log = logging.getLogger("audit_wrapper.embedded")
+_log = Log("audit_wrapper.embedded")
 _lock = threading.Lock()  # the package keeps its servers in a dict of its own, one per folder
 _users: Counter[Path] = Counter()
 _servers: dict[Path, Any] = {}
@@ -61,7 +61,8 @@ class EmbeddedPostgres:
                 "embedded PostgreSQL runs in %s, address %s",
                 self.folder,
                 dsn,
-                extra={"event": "embedded_runs", "folder": str(self.folder)},
+                event="embedded_runs",
+                folder=str(self.folder),
             )
             return dsn
 
@@ -89,7 +90,8 @@ class EmbeddedPostgres:
             _log.info(
                 "this process has done with the embedded PostgreSQL in %s",
                 self.folder,
-                extra={"event": "embedded_released", "folder": str(self.folder)},
+                event="embedded_released",
+                folder=str(self.folder),
             )
 
     def _started(self) -> Any:
@@ -159,7 +161,9 @@ def _run(command: str, args: Sequence[str], bin_path: Path, timeout: float | Non
             command,
             code,
             words,
-            extra={"event": "embedded_program_failed", "program": command, "code": code},
+            event="embedded_program_failed",
+            program=command,
+            code=code,
         )
         raise subprocess.CalledProcessError(code, command, words)
     return words

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Mapping
 
 from audit_wrapper.errors import AuditWrapperError
+from audit_wrapper.logs import Log
 from audit_wrapper.snapshot import said
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 
 class Failures:
@@ -41,8 +41,11 @@ class Failures:
                 "audit trail: %s: %s (trading goes on; further failures of this kind are counted, see status())",
                 kind,
                 text,
-                exc_info=trace,
-                extra={"event": "failure", "kind": kind, "problem": text, **self._about},
+                trace=trace,
+                event="failure",
+                kind=kind,
+                problem=text,
+                **self._about,
             )
 
     @property
@@ -63,6 +66,12 @@ def words_of(problem: BaseException) -> str:
         return said(str(problem))
     except Exception:  # a host's exception may fail to describe itself; its type is named all the same
         return "(its message cannot be read)"
+
+
+def in_words(problem: BaseException) -> str:
+    """What went wrong, for a person: as `words_of`, and what kind of exception it was unless it is one of our own."""
+    words = words_of(problem)
+    return words if isinstance(problem, AuditWrapperError) else f"{type(problem).__name__}: {words}".rstrip(": ")
 
 
 def trace_of(problem: BaseException) -> BaseException | None:

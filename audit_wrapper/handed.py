@@ -7,6 +7,7 @@ import concurrent.futures
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from audit_wrapper.errors import AuditWrapperError, JournalError, StoreUnavailable
 from audit_wrapper.failures import Failures
@@ -18,11 +19,13 @@ _BEAT_EVERY_S = 2.0
 _GIVE_UP_S = 1.0
 _LOOK_EVERY_S = 0.05  # for the mark, while somebody waits for it; else as often as it tends
 _NONE = "no sidecar delivers this journal: start one with `audit-wrapper deliver --follow`"
+_EARLIER = "the sidecar still goes by an earlier run of this bot: look at its log"
 _LATER = "this process is a fork: the sidecar delivers what it recorded once it has ended"
 
 
 class Handed:
-    """Has the face of a `Delivery`. `damaged` is called with what the sidecar found damaged in the journal."""
+    """Has the face of a `Delivery`. `damaged` is called with what the sidecar found damaged in the journal. opened_at: of this run of
+    the bot, as its sign of life has it: what a mark says to another run counts for nothing."""
 
     def __init__(
         self,
@@ -31,12 +34,14 @@ class Handed:
         tend: Callable[[], None],
         beat: Callable[[], None] | None,
         damaged: Callable[[str], None],
+        opened_at: datetime | None,
     ) -> None:
         self._journal = journal
         self._failures = failures
         self._tend_now = tend
         self._beat = beat
         self._damaged = damaged
+        self._opened_at = opened_at
         self._told: set[str] = set()
         self._lock = threading.Lock()
         self._waiters: list[tuple[int, concurrent.futures.Future[None]]] = []
@@ -112,9 +117,6 @@ class Handed:
                     beat_at = now + _BEAT_EVERY_S
                     self._beat()
                 time.sleep(_LOOK_EVERY_S)
-        except Exception as problem:  # the thread's last word; what was recorded stays in the journal
-            self.state = f"stopped: {problem}"
-            self._failures.note("delivery stopped", problem)
         finally:
             self._has_ended = True
             self._release(all_of_them=True)
@@ -128,21 +130,24 @@ class Handed:
                 self._tend_now()
         except JournalError as problem:  # the disk refuses; the next time may work
             self._failures.note("tending the journal", problem)
+        except Exception as problem:  # whatever it is: without this thread nobody tends the journal
+            self._failures.note("following the sidecar", problem)
 
     def _look(self) -> None:
         if not isinstance(self._journal, FileJournal):
             self._say(StoreUnavailable(_LATER))
             return
         mark = read_mark(self._journal.folder)
+        late = time.monotonic() - self._began >= STALE_S
         if mark is None or not mark.is_fresh:
-            if time.monotonic() - self._began >= STALE_S or mark is not None:
-                self._say(StoreUnavailable(_NONE), away=time.monotonic() - self._began >= STALE_S)
-            if mark is None:
-                return
-        else:
+            if late or mark is not None:
+                self._say(StoreUnavailable(_NONE), away=late)
+        elif mark.opened_at == self._opened_at:
             self._is_away = False
             self._say(StoreUnavailable(mark.problem) if mark.problem else None, state=mark.store)
-        if mark.stream == self._journal.stream:
+        elif late:
+            self._say(StoreUnavailable(_EARLIER), away=True)
+        if mark is not None and mark.opened_at == self._opened_at and mark.stream == self._journal.stream:
             self._take(mark)
 
     def _take(self, mark: Mark) -> None:
@@ -160,7 +165,7 @@ class Handed:
             journal.delivered(mark.delivered_seq)
         self.quarantined = mark.quarantined
         for sentence in mark.damage:
-            if sentence not in self._told:
+            if mark.is_due and sentence not in self._told:
                 self._told.add(sentence)
                 self.damage += (sentence,)
                 self._damaged(sentence)

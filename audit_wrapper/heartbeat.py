@@ -17,7 +17,6 @@ import msgspec
 
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import layout
-from audit_wrapper.journal.lock import holder
 from audit_wrapper.status import Status
 
 
@@ -50,26 +49,19 @@ class Heartbeat:
         self._status = status
         self._failures = failures
         self._account, self._delivery = account, delivery
-        self._opened_at = datetime.now(UTC)
+        self.opened_at = datetime.now(UTC)
         self._version = installed_version()
         self._failed = False
-        # a process that only delivers (`audit-wrapper deliver`) leaves the bot's last word as it is
-        try:
-            self._is_bot = holder(folder, layout.SIDECAR_LOCK) != os.getpid()
-        except OSError:  # a lock that cannot be looked at is not ours
-            self._is_bot = True
 
     def beat(self, *, closed: bool = False) -> None:
         """Write it now. Never raises."""
-        if not self._is_bot:
-            return
         try:
             beat = Beat(
                 status=self._status(),
                 pid=os.getpid(),
                 host=socket.gethostname(),
                 written_at=datetime.now(UTC),
-                opened_at=self._opened_at,
+                opened_at=self.opened_at,
                 account=self._account,
                 delivery=self._delivery,
                 version=self._version,

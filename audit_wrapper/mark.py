@@ -21,8 +21,10 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
     stream, delivered_seq: everything up to there is in the store; as in `Journal`. quarantined: as in `Status`. store: what
     its delivery is doing, in words. problem: why it does not deliver; None: it does. branch_after: the store has other entries
-    after this one under the stream's numbers, so the journal is to `branch` there; None: it has not. damage: what it found damaged in
-    the journal and the bot has not written down yet, in words. pid, written_at: of the sidecar.
+    after this one under the stream's numbers, so the journal is to `branch` there; None: it has not. opened_at: the run of the bot
+    that it speaks to, by its sign of life; None: it has seen none. damage: what it found damaged in the journal and no run is known
+    to have written down, in words. is_due: whether this run is to do it; not before it is known what an earlier one wrote. pid,
+    written_at: of the sidecar.
     """
 
     stream: UUID
@@ -31,7 +33,9 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     problem: str | None
     branch_after: int | None
+    opened_at: datetime | None
     damage: tuple[str, ...]
+    is_due: bool
     pid: int
     written_at: datetime
 
@@ -43,7 +47,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_fresh(self) -> bool:
         """Whether there is a sidecar that writes it."""
-        return self.age_s < STALE_S
+        return abs(self.age_s) < STALE_S  # one of the time to come: the clock was set back since
 
 
 def read_mark(folder: Path) -> Mark | None:

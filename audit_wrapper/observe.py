@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-import logging
 import types
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -18,11 +17,12 @@ import wrapt
 
 from audit_wrapper.errors import EntryRefused
 from audit_wrapper.failures import trace_of
+from audit_wrapper.logs import Log
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _Rewrite = Callable[[Any, tuple[Any, ...], dict[str, Any]], _Arguments | None]
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 
 class Hooks(Protocol):
@@ -238,8 +238,8 @@ def _instead(rewritten: _Rewrite, frame: Any, args: tuple[Any, ...], kwargs: dic
     except Exception as problem:  # as in _begun
         logger.error(
             "audit trail: the arguments of a call could not be rewritten; it goes on with its own",
-            exc_info=trace_of(problem),
-            extra={"event": "arguments_not_rewritten"},
+            trace=trace_of(problem),
+            event="arguments_not_rewritten",
         )
         return None
 
@@ -276,8 +276,8 @@ def _begun(hooks: Hooks, instance: Any, args: tuple[Any, ...], kwargs: dict[str,
     except Exception as problem:  # the last line of defence: hooks count their failures themselves, and do not raise
         logger.error(
             "audit trail: a call could not be observed; it goes on",
-            exc_info=trace_of(problem),
-            extra={"event": "call_not_observed"},
+            trace=trace_of(problem),
+            event="call_not_observed",
         )
         return None
 
@@ -288,8 +288,8 @@ def _told(hooks: Hooks, what: str, *news: Any) -> None:
     except Exception as problem:  # as above
         logger.error(
             "audit trail: the outcome of a call could not be observed; the call goes on",
-            exc_info=trace_of(problem),
-            extra={"event": "outcome_not_observed"},
+            trace=trace_of(problem),
+            event="outcome_not_observed",
         )
 
 

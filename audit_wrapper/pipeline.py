@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,11 +14,12 @@ from typing import Any, Self, TypeVar
 from audit_wrapper.database import Database
 from audit_wrapper.delivery import Delivery
 from audit_wrapper.errors import SettingsError
-from audit_wrapper.failures import Failures
+from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.forks import Adoption, SideJournal
 from audit_wrapper.handed import Handed
 from audit_wrapper.heartbeat import Heartbeat
 from audit_wrapper.journal import FileJournal, Journal, What
+from audit_wrapper.logs import Log
 from audit_wrapper.metrics import TrailMetrics
 from audit_wrapper.recorder import Recorder
 from audit_wrapper.settings import Settings
@@ -27,7 +27,7 @@ from audit_wrapper.status import FlushReport, Status
 
 _T = TypeVar("_T")
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 _NOTHING_MISSING = (What.DELETED, What.DIVERGED)  # what was deleted is still open, what diverged is delivered apart
 
@@ -43,18 +43,20 @@ class Pipeline:
         recorder: Recorder,
         failures: Failures,
         metrics: TrailMetrics | None = None,
+        *,
+        beats: bool = True,
     ) -> None:
+        """beats: whether it gives signs of life; a process that only delivers leaves the bot's last word as it is."""
         self.journal = journal
         self.database = database
         self._settings = settings
         self._recorder = recorder
         self._failures = failures
         self._metrics = metrics
-        self._about = {"account": settings.account, "journal": str(settings.journal)}  # for the log
         self._adoption: Adoption | None = None
         self._damage_told = 0
         self._heartbeat: Heartbeat | None = None
-        if isinstance(journal, FileJournal):
+        if beats and isinstance(journal, FileJournal):
             self._heartbeat = Heartbeat(
                 journal.folder, self.status, failures, account=settings.account, delivery=settings.delivery
             )
@@ -67,7 +69,8 @@ class Pipeline:
                 'delivery="sidecar" needs a dsn: the embedded PostgreSQL belongs to the process that opens the trail'
             )
         else:
-            self.delivery = Handed(journal, failures, self._tend, beat, self._damaged)
+            opened_at = self._heartbeat.opened_at if self._heartbeat is not None else None
+            self.delivery = Handed(journal, failures, self._tend, beat, self._damaged, opened_at)
 
     @classmethod
     def in_child(
@@ -119,7 +122,7 @@ class Pipeline:
             damage=damage + (delivery.damage if isinstance(delivery, Handed) else ()),
             disk_free_bytes=room.free_bytes if room is not None else None,
             outage_hours_left=room.hours if room is not None else None,
-            last_error=str(problem) if problem is not None else self._failures.last,
+            last_error=words_of(problem) if problem is not None else self._failures.last,
             store=delivery.state,
             journal=str(self._settings.journal),
             database=self.database.address,
@@ -139,8 +142,9 @@ class Pipeline:
         waiting = self._recorder.waiting
         if left == waiting == 0:
             return FlushReport(complete=True)
-        problem = self.delivery.problem if left else self._failures.last
-        return FlushReport(False, left, waiting, problem=str(problem) if problem else self.delivery.state)
+        failed = self.delivery.problem
+        problem = self._failures.last if not left else words_of(failed) if failed is not None else None
+        return FlushReport(False, left, waiting, problem=problem or self.delivery.state)
 
     def stop(self, timeout_s: float, unless: Callable[[], bool]) -> None:
         """Deliver what is there, for `timeout_s` at the most, and no longer than until `unless`."""
@@ -167,7 +171,10 @@ class Pipeline:
                 left.unwritten,
                 self._settings.journal,
                 self._failures.last,
-                extra={"event": "records_lost", "count": left.unwritten, **self._about},
+                event="records_lost",
+                count=left.unwritten,
+                account=self._settings.account,
+                journal=str(self._settings.journal),
             )
         if left.undelivered:
             logger.warning(
@@ -175,7 +182,10 @@ class Pipeline:
                 left.undelivered,
                 left.problem,
                 self._settings.journal,
-                extra={"event": "records_left", "count": left.undelivered, **self._about},
+                event="records_left",
+                count=left.undelivered,
+                account=self._settings.account,
+                journal=str(self._settings.journal),
             )
         if left and isinstance(self.journal, SideJournal):
             self.journal.discard()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -20,14 +21,15 @@ from audit_wrapper import metrics
 from audit_wrapper.database import Database
 from audit_wrapper.delivery import Delivery
 from audit_wrapper.errors import JournalInUse, JournalUnavailable
-from audit_wrapper.failures import Failures
+from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.forks import Adoption, side_folders
 from audit_wrapper.heartbeat import last_beat
 from audit_wrapper.journal import Journal, What, layout
 from audit_wrapper.journal.followed import FollowedJournal
 from audit_wrapper.journal.lock import FolderLock, holder
-from audit_wrapper.mark import Mark, write_mark
+from audit_wrapper.mark import Mark, read_mark, write_mark
 from audit_wrapper.pipeline import open_journal
+from audit_wrapper.records import Record, RecordKind
 from audit_wrapper.settings import Settings
 
 _MARK_EVERY_S = 2.0
@@ -58,6 +60,9 @@ class Sidecar:
         self._adopt_at = 0.0
         self._look_at = 0.0
         self._opened_at: datetime | None = None  # when the bot opened the journal that is delivered
+        self._due_from = 0  # what the bot had written before that goes up to here
+        self._found: dict[str, None] = {}  # damage, in words, that no run of the bot is known to have written down
+        self._told: set[str] = set()  # and what one has
         self._adoption = Adoption(self._folder, self._open_beside, self._delivery_of, self.failures)
         self._lock: FolderLock | None = None
 
@@ -70,6 +75,7 @@ class Sidecar:
         """Begin when the journal is there, tell the bot how far delivery is, and deliver what forked processes left."""
         if self._lock is None and not self._locked():
             return
+        self._follow_the_bot()
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK_EVERY_S
@@ -104,7 +110,7 @@ class Sidecar:
         if not self._folder.is_dir():
             return False
         beat, pid = last_beat(self._folder), holder(self._folder)
-        if pid is not None and beat is not None and beat.delivery == "own":
+        if pid is not None and beat is not None and beat.delivery == "own" and not beat.closed:
             raise JournalInUse(
                 f"process {pid or beat.pid} writes the journal in {self._folder} and delivers it itself: open its trail with "
                 'delivery="sidecar" (AUDIT_WRAPPER_DELIVERY=sidecar) to leave that to a sidecar'
@@ -116,39 +122,50 @@ class Sidecar:
                 f"the journal folder {self._folder} cannot be used ({problem}): a sidecar writes a small file there, so "
                 "run it as the bot's user"
             ) from problem
+        before = read_mark(self._folder)
+        if before is not None:
+            self._found.update(dict.fromkeys(before.damage))
         return True
 
     def _begun(self) -> bool:
         try:
-            self._journal = FollowedJournal(self._folder, self._ask_to_branch)
+            journal = FollowedJournal(self._folder, self._ask_to_branch)
+            self._due_from = journal.durable_seq
         except JournalUnavailable:
             return False
-        self.delivery = self._delivery_of(self._journal)
+        self._journal = journal
+        told = self._metrics.delivered if self._metrics is not None else None
+
+        def taken(records: Sequence[Record], seconds: float) -> None:
+            self._told.update(one.reason for one in records if one.kind is RecordKind.GAP and one.reason is not None)
+            if told is not None:
+                told(records, seconds)
+
+        self.delivery = self._delivery_of(journal, taken)
         self.delivery.start()
         return True
 
-    def _look(self) -> None:
+    def _follow_the_bot(self) -> None:
         """Whenever the bot has opened its journal anew, the store is asked anew: an older copy may have been put back."""
+        beat = last_beat(self._folder)
+        if beat is not None and beat.opened_at != self._opened_at:
+            self._opened_at, self._look_at = beat.opened_at, 0.0
+            if self.delivery is not None and self._journal is not None:
+                self.delivery.stop(0)
+                self._untold(self._journal)
+                self._journal.close()
+            self.delivery = self._journal = None
+
+    def _look(self) -> None:
         assert self._lock is not None
         with contextlib.suppress(FileNotFoundError):  # the folder was taken away: its writer makes it anew
-            self._lock.renew()
+            self._lock.renew(patiently=True)
         beat = last_beat(self._folder)
-        opened_at = beat.opened_at if beat is not None else None
-        if opened_at != self._opened_at:
-            before, self._opened_at = self._opened_at, opened_at
-            if before is not None:
-                self._end(0)
         if beat is not None and beat.delivery == "own" and not beat.closed and holder(self._folder) is not None:
             self.failures.note(
                 "the bot delivers too",
                 f'process {beat.pid} delivers its journal itself: open its trail with delivery="sidecar", or end this sidecar',
             )
-
-    def _end(self, timeout_s: float) -> None:
-        if self.delivery is not None and self._journal is not None:
-            self.delivery.stop(timeout_s)
-            self._journal.close()
-        self.delivery = self._journal = None
 
     def _ask_to_branch(self, stream: UUID, after_seq: int) -> None:
         self._branch = (stream, after_seq)
@@ -165,10 +182,9 @@ class Sidecar:
             if ended:
                 mark = msgspec.structs.replace(mark, store="the sidecar has ended", problem="the sidecar has ended")
             old = self._written
-            if old is not None and old.age_s < _MARK_EVERY_S:
-                same = (old.stream, old.delivered_seq, old.problem) == (mark.stream, mark.delivered_seq, mark.problem)
-                if same and old.branch_after == mark.branch_after:
-                    return
+            is_new = old is None or msgspec.structs.replace(old, written_at=mark.written_at) != mark
+            if old is not None and 0 <= old.age_s < _MARK_EVERY_S and not is_new:
+                return
             write_mark(self._folder, mark)
             self._written = mark
         except OSError as problem:  # JournalUnavailable is one
@@ -183,21 +199,23 @@ class Sidecar:
             delivered_seq=journal.delivered_seq if delivery.state != "connected" else delivery.delivered_seq,
             quarantined=delivery.quarantined,
             store=delivery.state,
-            problem=str(delivery.problem) if delivery.problem is not None else None,
+            problem=words_of(delivery.problem) if delivery.problem is not None else None,
             branch_after=wanted,
+            opened_at=self._opened_at,
             damage=self._untold(journal),
+            is_due=delivery.state == "connected" and delivery.delivered_seq >= self._due_from,
             pid=os.getpid(),
             written_at=datetime.now(UTC),
         )
 
     def _untold(self, journal: FollowedJournal) -> tuple[str, ...]:
-        """What is damaged, as far as the bot does not say so itself already."""
-        found = tuple(one.sentence for one in journal.damage if one.what is not What.TORN_TAIL)
-        if not found:
-            return ()
-        beat = last_beat(self._folder)
-        told = set(beat.status.damage) if beat is not None else set()
-        return tuple(sentence for sentence in found if sentence not in told)
+        """What is damaged, as far as no run of the bot has written it down."""
+        self._found.update({one.sentence: None for one in journal.damage if one.what is not What.TORN_TAIL})
+        if self._found:
+            beat = last_beat(self._folder)
+            self._told.update(beat.status.damage if beat is not None else ())
+            self._found = {sentence: None for sentence in self._found if sentence not in self._told}
+        return tuple(self._found)
 
     def _adopt(self) -> None:
         try:
@@ -209,8 +227,9 @@ class Sidecar:
         except OSError as problem:
             self.failures.note("delivering what a forked process left", problem)
 
-    def _delivery_of(self, journal: Journal) -> Delivery:
-        told = self._metrics.delivered if self._metrics is not None else None
+    def _delivery_of(self, journal: Journal, told: Callable[[Sequence[Record], float], None] | None = None) -> Delivery:
+        if told is None and self._metrics is not None:
+            told = self._metrics.delivered
         return Delivery(journal, self._database.store, self._settings, self.failures, told=told)
 
     def _open_beside(self, folder: Path) -> Journal:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import inspect
-import logging
 import os
 import sys
 import threading
@@ -25,6 +24,7 @@ from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, Tr
 from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.inquiry import Inquiry
 from audit_wrapper.journal import Journal
+from audit_wrapper.logs import Log
 from audit_wrapper.observe import observed
 from audit_wrapper.pipeline import Pipeline, in_thread, open_journal
 from audit_wrapper.proxies import HostSubject
@@ -37,7 +37,7 @@ from audit_wrapper.status import FlushReport, Status
 from audit_wrapper.store.interface import Store
 from audit_wrapper.wrapping import Wrapping
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
@@ -53,7 +53,7 @@ class AuditTrail:
     Make one per bot process with `AuditTrail.open`.
     """
 
-    def __init__(self, settings: Settings, journal: Journal, database: Database) -> None:
+    def __init__(self, settings: Settings, journal: Journal, database: Database, *, beats: bool = True) -> None:
         self._settings = settings
         self._failures = Failures({"account": settings.account, "journal": str(settings.journal)})
         self._metrics = metrics.of_trail(settings, self._failures)
@@ -67,7 +67,9 @@ class AuditTrail:
             append_times=self._metrics.append_times if self._metrics is not None else None,
         )
         self._wrapping = Wrapping(self._recorder, self._failures)
-        self._pipeline = Pipeline(settings, journal, database, self._recorder, self._failures, self._metrics)
+        self._pipeline = Pipeline(
+            settings, journal, database, self._recorder, self._failures, self._metrics, beats=beats
+        )
         self._closed: FlushReport | None = None
         self._closing = threading.RLock()
         self._is_closing = False
@@ -93,17 +95,20 @@ class AuditTrail:
         cannot be written) or JournalInUse (another process writes there). A database that is away is no error: the
         journal keeps the records, `status()` says so, and delivery goes on trying.
         """
+        named = {"dsn": dsn, "journal": journal, "account": account}
+        return cls._open(Settings.load({**settings, **{name: one for name, one in named.items() if one is not None}}))
+
+    @classmethod
+    def _open(cls, loaded: Settings, *, beats: bool = True) -> Self:
         from audit_wrapper.store.postgres import PostgresStore
 
-        named = {"dsn": dsn, "journal": journal, "account": account}
-        loaded = Settings.load({**settings, **{name: value for name, value in named.items() if value is not None}})
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
         else:
             embedded.imported()  # here, and not on the delivery thread: a child forked then would have half of it
         opened = open_journal(loaded, loaded.journal)
         try:
-            trail = cls(loaded, opened, Database(loaded))
+            trail = cls(loaded, opened, Database(loaded), beats=beats)
             trail._pipeline.start()
         except BaseException:
             opened.close()
@@ -115,7 +120,9 @@ class AuditTrail:
             "audit trail: open, account %s, journal %s",
             loaded.account,
             loaded.journal,
-            extra={"event": "trail_opened", "account": loaded.account, "journal": str(loaded.journal)},
+            event="trail_opened",
+            account=loaded.account,
+            journal=str(loaded.journal),
         )
         return trail
 
@@ -332,12 +339,10 @@ class AuditTrail:
             self._settings.account,
             self._settings.journal,
             self._recorder.recorded,
-            extra={
-                "event": "trail_closed",
-                "account": self._settings.account,
-                "journal": str(self._settings.journal),
-                "count": self._recorder.recorded,
-            },
+            event="trail_closed",
+            account=self._settings.account,
+            journal=str(self._settings.journal),
+            count=self._recorder.recorded,
         )
         return self._closed
 
@@ -434,7 +439,8 @@ def _close_all() -> None:
             logger.error(
                 "audit trail: closing at exit: %s",
                 words_of(problem),
-                extra={"event": "close_failed", "journal": str(trail._settings.journal)},
+                event="close_failed",
+                journal=str(trail._settings.journal),
             )
 
 

@@ -16,6 +16,7 @@ from audit_wrapper.command.check_secrets import in_events
 from audit_wrapper.command.health import queries
 from audit_wrapper.errors import AuditWrapperError
 from audit_wrapper.settings import Settings
+from audit_wrapper.store import views
 from audit_wrapper.store.queries import Queries, load
 from audit_wrapper.store.schema import columns_of, migrations
 
@@ -130,6 +131,7 @@ async def _schema(con: asyncpg.Connection, settings: Settings, known: dict[str, 
         )
     elif not any("SCHEMA audit" in row["statement"] or " audit." in row["statement"] for row in rights):
         yield await _version(con, sql)
+        yield await _views(con, sql, settings.bot_schema)
         if await con.fetchval(queries()["relation_exists"], "events"):
             rows = await con.fetch(queries()["newest_events"], _SAMPLE)
             yield in_events([row["body"] for row in rows], known)
@@ -152,6 +154,18 @@ async def _version(con: asyncpg.Connection, sql: Queries) -> Check:
             "the bot upgrades it when it starts, or run `audit-wrapper upgrade`",
         )
     return ok("schema", f"version {newest}")
+
+
+async def _views(con: asyncpg.Connection, sql: Queries, bot_schema: str) -> Check:
+    words = await views.problem(con, sql, bot_schema)
+    if words is None:
+        return ok("views", "audit.v_* are as this release makes them")
+    if await views.are_anothers(con, sql, bot_schema):
+        return note("views", f"audit.v_*: {words}")
+    todo = "run `audit-wrapper upgrade` as the role that owns the schema audit; the bot tries it too, when it starts"
+    if await views.are_made(con, sql, bot_schema):  # but for their indexes
+        return note("views", f"audit.v_*: {words}", todo)
+    return wrong("views", f"audit.v_*: {words}; reports, dashboards and `explain` need them", todo)
 
 
 async def _bot_tables(

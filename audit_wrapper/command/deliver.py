@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -98,10 +98,10 @@ async def _drain(settings: Settings, folder: Path, patience_s: float, json: bool
         else:
             how = "delivers it itself: `audit-wrapper status` says how far it is"
         raise JournalInUse(f"process {pid or '(unknown)'} writes the journal in {folder} and {how}")
-    lock = FolderLock(folder, layout.SIDECAR_LOCK)
+    lock = FolderLock(folder, layout.SIDECAR_LOCK, layout.DRAINS)
     try:
-        values = {name: value for name in ("dsn", "bot_schema") if (value := getattr(settings, name)) is not None}
-        trail = AuditTrail.open(journal=folder, ask_exchange="off", delivery="own", close_timeout_s=1.0, **values)
+        only: dict[str, Any] = {"journal": folder, "ask_exchange": "off", "delivery": "own", "close_timeout_s": 1.0}
+        trail = AuditTrail._open(msgspec.structs.replace(settings, **only), beats=False)
         try:
             begun = trail.status().delivered_seq
             await _wait(trail, patience_s, voice)

@@ -21,7 +21,7 @@ from audit_wrapper.heartbeat import Beat, last_beat
 from audit_wrapper.journal import layout
 from audit_wrapper.journal.glance import Glance, glance
 from audit_wrapper.journal.interface import Entry
-from audit_wrapper.journal.lock import holder
+from audit_wrapper.journal.lock import held_by
 from audit_wrapper.mark import read_mark
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.queries import Queries, by_name
@@ -125,9 +125,9 @@ def _bot(folder: Path, seen: Glance) -> Bot:
     beat, mark = last_beat(folder), read_mark(folder)
     here = beat is None or beat.host == socket.gethostname()
     age_s = (datetime.now(UTC) - beat.written_at).total_seconds() if beat is not None else None
-    sidecar_pid = holder(folder, layout.SIDECAR_LOCK)
+    sidecar = held_by(folder, layout.SIDECAR_LOCK)
     # `audit-wrapper deliver` holds both locks: it delivers what a bot left, and records nothing
-    writing = seen.holder is not None and seen.holder != sidecar_pid
+    writing = seen.holder is not None and (sidecar is None or sidecar.note != layout.DRAINS)
     if (
         not here and beat is not None and age_s is not None
     ):  # another machine's lock may not be seen through a network disk
@@ -143,7 +143,7 @@ def _bot(folder: Path, seen: Glance) -> Bot:
         durable_seq=seen.durable_seq,
         last_record_at=_time_of(seen.last),
         known_delivered=seen.delivered_seq,
-        sidecar_pid=sidecar_pid,
+        sidecar_pid=sidecar.pid if sidecar is not None else None,
         mark_age_s=mark.age_s if mark is not None else None,
         mark_problem=mark.problem if mark is not None else None,
         bytes_on_disk=seen.bytes_on_disk,

@@ -95,7 +95,7 @@ def _not_delivering(bot: Bot, tables: Tables | None, lag: int, moved_at: datetim
     if beat is not None and age_s is not None and age_s > _SILENT_S:
         return f"ITS AUDIT THREAD HAS BEEN SILENT FOR {ago_words(age_s)}: look at the bot's log"
     if beat is not None and beat.delivery == "sidecar":
-        if bot.sidecar_pid is None or (bot.mark_age_s or 0) > STALE_S:
+        if bot.sidecar_pid is None or abs(bot.mark_age_s or 0) > STALE_S:
             return "NOT DELIVERING: no sidecar runs; start `audit-wrapper deliver --follow`"
         if bot.mark_problem:
             return f"NOT DELIVERING: {bot.mark_problem}"
@@ -121,6 +121,11 @@ def _wrong(bot: Bot, tables: Tables | None) -> tuple[str, ...]:
             if kind not in _HEALED
         ]
         found += beat.status.damage
+        if beat.delivery == "own" and bot.sidecar_pid is not None:
+            found.append(
+                f"process {bot.sidecar_pid} delivers this journal as well as the bot: nothing is lost or doubled by it, and one of "
+                'them is too many: end it, or open the trail with delivery="sidecar"'
+            )
     if tables is not None and tables.problem is None:
         found += _quarantine(tables)
     elif tables is not None and not bot.writing:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from audit_wrapper.command import options
-from audit_wrapper.command.codes import AWAY, FINE, PROG
+from audit_wrapper.command.codes import AWAY, DIFFERS, FINE, PROG
 from audit_wrapper.command.progress import Progress
 from audit_wrapper.command.running import run
 from audit_wrapper.command.storing import database_of, reaching, store_of
@@ -98,8 +98,8 @@ async def _brought_up_to_date(settings: Settings, voice: Voice, as_json: bool) -
                     before = await shape_of(con, sql, settings.bot_schema)
             try:
                 with Progress(voice, "preparing the schema; an index on a large table takes its time") as progress:
-                    async with progress.patience(), store_of(database, address):
-                        pass
+                    async with progress.patience(), store_of(database, address) as store:
+                        lacking = await store.index_views()
             except SchemaError as problem:
                 voice.say(
                     f"{PROG}: {problem}\nor have somebody with the rights run the output of: audit-wrapper init --sql --role NAME"
@@ -109,18 +109,34 @@ async def _brought_up_to_date(settings: Settings, voice: Voice, as_json: bool) -
                 after = await shape_of(con, sql, settings.bot_schema)
         finally:
             await connections.close()
-    _show(voice, address, before.version, after.version, changes(before, after), as_json)
-    return FINE
+    _show(voice, address, before.version, after.version, changes(before, after), lacking, as_json)
+    return DIFFERS if lacking else FINE
 
 
 def _show(
-    voice: Voice, address: str, before: int | None, after: int | None, done: Sequence[str], as_json: bool
+    voice: Voice,
+    address: str,
+    before: int | None,
+    after: int | None,
+    done: Sequence[str],
+    lacking: str | None,
+    as_json: bool,
 ) -> None:
+    if lacking:
+        voice.say(
+            f"{PROG}: indexes of the views could not be built, so some answer slowly (everything else works): {lacking}"
+        )
     if as_json:
-        told = {"database": address, "version_before": before, "version": after, "changes": list(done)}
+        told = {
+            "database": address,
+            "version_before": before,
+            "version": after,
+            "changes": list(done),
+            "indexes_lacking": lacking,
+        }
         voice.show(json.dumps(told, indent=2, ensure_ascii=False))
     elif not done:
-        voice.show(f"nothing to do: {address} has version {after} of the schema")
+        voice.show(f"{'' if lacking else 'nothing to do: '}{address} has version {after} of the schema")
     else:
         was = "there was none before" if before is None else f"version {before} before"
         voice.show(

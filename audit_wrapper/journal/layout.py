@@ -24,6 +24,7 @@ STATE = "journal.json"
 HEARTBEAT = "status.json"
 MARK = "delivered.json"
 SIDECAR_LOCK = "sidecar.lock"
+DRAINS = "drains"  # beside the number in it: this process has the journal itself, too, only to deliver what is left
 UNBORN = ".new"
 DAMAGED = ".damaged"
 

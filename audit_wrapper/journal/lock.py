@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from audit_wrapper.errors import JournalInUse
 from audit_wrapper.journal import layout
@@ -32,11 +33,24 @@ else:
 _TRIES, _PAUSE_S = 5, 0.01  # `holder` has the lock for a moment
 
 
+class Holder(NamedTuple):
+    """Who holds a lock. pid: in its own container, if it has one; 0: it left none. note: what it said beside it."""
+
+    pid: int
+    note: str
+
+
 def holder(folder: Path, name: str = layout.LOCK) -> int | None:
     """The process that holds `folder`, without disturbing it: None: nobody does; 0: one that left no number.
 
-    Raises OSError where the lock cannot be read.
+    Two processes in containers may have the same number. Raises OSError where the lock cannot be read.
     """
+    held = held_by(folder, name)
+    return held.pid if held is not None else None
+
+
+def held_by(folder: Path, name: str = layout.LOCK) -> Holder | None:
+    """As `holder`, with what it said beside its number."""
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
@@ -45,30 +59,35 @@ def holder(folder: Path, name: str = layout.LOCK) -> int | None:
         _try_lock(descriptor)
         return None
     except (BlockingIOError, PermissionError):
-        said = os.read(descriptor, 32).strip()
-        return int(said) if said.isdigit() else 0
+        return _read(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _read(descriptor: int) -> Holder:
+    pid, _, note = os.read(descriptor, 64).decode("ascii", "replace").strip().partition(" ")
+    return Holder(int(pid) if pid.isdigit() else 0, note)
 
 
 class FolderLock:
     """Holds `folder` from construction to `release`. Raises JournalInUse if it is held already.
 
-    name: of the file that is locked; a sidecar has one of its own.
+    name: of the file that is locked; a sidecar has one of its own. note: a word for others, beside the number of this process.
     """
 
-    def __init__(self, folder: Path, name: str = layout.LOCK) -> None:
+    def __init__(self, folder: Path, name: str = layout.LOCK, note: str = "") -> None:
         self._folder = folder
         self._path = folder / name
+        self._note = note
         self._descriptor: int | None = None
         self._renewing = False
-        self._take()
+        self._take_patiently()
 
-    def _take(self) -> None:
+    def _take_patiently(self) -> None:
         held: JournalInUse | None = None
         for _ in range(_TRIES):
             try:
-                self._take_now()
+                self._take()
                 return
             except JournalInUse as problem:
                 held = problem
@@ -80,7 +99,7 @@ class FolderLock:
         assert held is not None
         raise held
 
-    def _take_now(self) -> None:
+    def _take(self) -> None:
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
             unused: int | None = descriptor
@@ -88,11 +107,11 @@ class FolderLock:
                 _lock(descriptor)
                 if self._is_at_path(descriptor):  # else the file was deleted between open and lock: take the new one
                     os.ftruncate(descriptor, 0)
-                    os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
+                    os.write(descriptor, f"{os.getpid()} {self._note}".strip().encode("ascii") + b"\n")
                     self._descriptor, unused = descriptor, self._descriptor
                     return
             except (BlockingIOError, PermissionError):
-                pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "(unknown)"
+                pid = _read(descriptor).pid or "(unknown)"
                 if self._path.name == layout.SIDECAR_LOCK:
                     sentence = f"process {pid} delivers the journal in {self._folder} already: one of them is enough"
                 else:
@@ -111,14 +130,21 @@ class FolderLock:
         except FileNotFoundError:
             return False
 
-    def renew(self) -> None:
-        """Hold the folder also after it was deleted and made again."""
+    def renew(self, *, patiently: bool = False) -> None:
+        """Hold the folder also after it was deleted and made again.
+
+        Raises JournalInUse if somebody else holds it by now, or only looks at the lock just then (`holder`): patiently waits until
+        nobody looks, which is not for the order path.
+        """
         if self._renewing:
             return  # a signal handler, in the middle of just this
         self._renewing = True
         try:
             if self._descriptor is not None and not self._is_at_path(self._descriptor):
-                self._take()
+                if patiently:
+                    self._take_patiently()
+                else:
+                    self._take()
         finally:
             self._renewing = False
 

@@ -4,16 +4,16 @@ Delivering matters more than they do: where they cannot be made, that is said on
 """
 
 import hashlib
-import logging
 import re
 from typing import NamedTuple
 
 import asyncpg
 
+from audit_wrapper.logs import Log
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries, named, quoted, read
 
-_log = logging.getLogger("audit_wrapper.store")
+_log = Log("audit_wrapper.store")
 
 _RELEASE = 1  # goes up with every change of views.sql: an older release leaves a newer one's views alone
 _LOCK = 0x61756469745F7677  # "audit_vw"
@@ -70,9 +70,7 @@ def say(words: str) -> None:
     """Log, once in a process, why the views are not as they should be."""
     if words not in _said:
         _said.add(words)
-        _log.warning(
-            "the views audit.v_* are not up to date, everything else is: %s", words, extra={"event": "views_differ"}
-        )
+        _log.warning("the views audit.v_* are not up to date, everything else is: %s", words, event="views_differ")
 
 
 async def missing_indexes(con: Connection, sql: Queries) -> list[str]:
@@ -83,16 +81,12 @@ async def missing_indexes(con: Connection, sql: Queries) -> list[str]:
 
 
 async def build_index(con: Connection, sql: Queries, name: str) -> None:
-    """One of these, beside the running bots; outside a transaction, and one at a time in a database."""
+    """One of these, beside the running bots; one at a time in a database. con: as for `schema.index_for_views`."""
     statement = _indexes()[name].replace("INDEX IF NOT EXISTS", "INDEX CONCURRENTLY IF NOT EXISTS", 1)
     await con.execute(f"SET lock_timeout = '{_INDEX_LOCK_TIMEOUT}'")
-    try:
-        if await con.fetch(sql["indexes_of_views"], [name]):  # begun and never finished
-            await con.execute(f"DROP INDEX CONCURRENTLY IF EXISTS audit.{name}")
-        await con.execute(statement, timeout=_INDEX_TIMEOUT_S)
-    finally:
-        if not con.is_closed():
-            await con.execute("RESET lock_timeout")
+    if await con.fetch(sql["indexes_of_views"], [name]):  # begun and never finished
+        await con.execute(f"DROP INDEX CONCURRENTLY IF EXISTS audit.{name}", timeout=_INDEX_TIMEOUT_S)
+    await con.execute(statement, timeout=_INDEX_TIMEOUT_S)
 
 
 async def problem(con: Connection, sql: Queries, bot_schema: str) -> str | None:
@@ -101,6 +95,16 @@ async def problem(con: Connection, sql: Queries, bot_schema: str) -> str | None:
     if words is None and (missing := await missing_indexes(con, sql)):
         return f"their indexes on audit.events are missing, so some answer slowly: {', '.join(missing)}"
     return words
+
+
+async def are_made(con: Connection, sql: Queries, bot_schema: str) -> bool:
+    """Whether they are as this release makes them, with or without their indexes."""
+    return _difference(await _found(con, sql), bot_schema) is None
+
+
+async def are_anothers(con: Connection, sql: Queries, bot_schema: str) -> bool:
+    """Whether they show another bot's schema, or are a newer release's, and so stay as they are."""
+    return _is_anothers(await _found(con, sql), bot_schema)
 
 
 async def _found(con: Connection, sql: Queries) -> list[_Object]:

@@ -17,8 +17,10 @@ from rig import Rig
 
 from audit_wrapper.errors import SchemaError, SettingsError, StoreUnavailable
 from audit_wrapper.settings import Settings
+from audit_wrapper.store import views
 from audit_wrapper.store.connection import Connections
 from audit_wrapper.store.postgres import PostgresStore
+from audit_wrapper.store.queries import load
 from audit_wrapper.tables.reader import Reader
 
 pytestmark = pytest.mark.skipif(program() is None, reason="pgbouncer is not installed")
@@ -64,6 +66,29 @@ async def test_a_schema_is_not_made_through_transaction_pooling(fresh_dsn):
             await PostgresStore(dsn).open()
         async with PostgresStore(fresh_dsn), PostgresStore(dsn) as store:
             assert await store.rebuild() == 0
+
+
+async def test_what_an_update_brings_through_transaction_pooling(
+    audit_dsn, connection, journal, tmp_path, caplog, monkeypatch
+):
+    """Views are made anew there as anywhere; their indexes are not begun, and nothing stays behind on the server's connection."""
+    monkeypatch.setattr(views, "_said", set())
+    await connection.execute("DROP VIEW audit.v_latency; DROP INDEX audit.events_called_at")
+    with PgBouncer(audit_dsn, pool_mode="transaction", default_pool_size=1) as bouncer:
+        async with Rig(bouncer.dsn + "?statement_cache_size=0", tmp_path) as rig:
+            rig.record(journal.order("o-1"))
+            await rig.arrived()
+            await rig.until(lambda: "audit-wrapper upgrade --dsn" in caplog.text)
+            assert rig.trail.status().failures == {}
+        other = await asyncpg.connect(bouncer.dsn, statement_cache_size=0)
+        assert await other.fetchval("SHOW lock_timeout") == "0"
+        assert await other.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+        await other.close()
+    assert "they cannot be built through a pooler by transaction" in caplog.text
+    sql = load("monitoring", "positions")
+    assert await views.problem(connection, sql, "monitoring") == (
+        "their indexes on audit.events are missing, so some answer slowly: events_called_at"
+    )
 
 
 async def test_transaction_pooling_without_the_word_is_an_error(audit_dsn, new_journal):

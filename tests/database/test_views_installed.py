@@ -1,12 +1,16 @@
 """The views are put in place without standing in anybody's way: the bot's, another bot's, or delivery's."""
 
+import asyncio
+import contextlib
 import json
 import logging
 import re
+import time
 from pathlib import Path
 
 import asyncpg
 import pytest
+from rig import Rig
 
 from audit_wrapper.store import views
 from audit_wrapper.store.postgres import PostgresStore
@@ -175,8 +179,82 @@ async def test_an_index_that_is_gone_or_was_never_finished(audit_dsn, connection
     assert await views.problem(connection, SQL, "monitoring") == (
         "their indexes on audit.events are missing, so some answer slowly: events_unexplained, events_called_at"
     )
-    await opened(audit_dsn)
+    async with PostgresStore(audit_dsn) as store:
+        assert await views.problem(connection, SQL, "monitoring") is not None, "opening does not wait for them"
+        assert await store.index_views() is None
     assert await views.problem(connection, SQL, "monitoring") is None
+
+
+@contextlib.asynccontextmanager
+async def in_the_way(dsn):
+    """A transaction of somebody's that is open: no index on its table can be finished beside it, and nothing else minds."""
+    other = await asyncpg.connect(dsn)
+    try:
+        async with other.transaction():
+            await other.execute("LOCK TABLE audit.events IN ROW EXCLUSIVE MODE")
+            yield
+    finally:
+        await other.close()
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_delivery_does_not_wait_for_the_indexes_nor_does_closing(audit_dsn, connection, journal, tmp_path):
+    await connection.execute("DROP INDEX audit.events_called_at, audit.events_unexplained")
+    building = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND datname = current_database()"
+    async with in_the_way(audit_dsn):
+        rig = Rig(audit_dsn, tmp_path)
+        await until(lambda: connection.fetchrow(building))
+        rig.record(journal.order("1"))
+        await rig.arrived()
+        began = time.monotonic()
+        assert await rig.trail.aclose()
+        assert time.monotonic() - began < 3
+        assert rig.trail.status().failures == {}
+
+    async def ended():
+        return not await connection.fetchrow(building)
+
+    await until(ended)
+    assert await connection.fetchval("SELECT count(*) FROM audit.v_orders") == 1
+
+
+async def test_a_bot_builds_the_indexes_once_it_has_delivered(audit_dsn, connection, journal, tmp_path):
+    await connection.execute("DROP INDEX audit.events_called_at")
+    await connection.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'audit.events_unexplained'::regclass"
+    )
+
+    async def all_there():
+        return await views.problem(connection, SQL, "monitoring") is None
+
+    async with Rig(audit_dsn, tmp_path) as rig:
+        rig.record(journal.order("1"))
+        await until(all_there)
+        await connection.execute("DROP INDEX audit.events_called_at")
+        async with PostgresStore(audit_dsn) as store:
+            await store.at_leisure()
+        assert not await all_there(), "once in a process"
+
+
+async def test_why_the_indexes_cannot_be_built(audit_dsn, connection, monkeypatch, caplog):
+    monkeypatch.setattr(views, "_INDEX_LOCK_TIMEOUT", "50ms")
+    await connection.execute("DROP INDEX audit.events_called_at")
+    async with PostgresStore(audit_dsn) as store, in_the_way(audit_dsn):
+        assert "lock timeout" in await store.index_views()
+        with caplog.at_level(logging.WARNING):
+            await store.at_leisure()
+        assert "their indexes on audit.events are missing, so some answer slowly: cannot build" in caplog.text
+        monkeypatch.setattr(views, "_INDEX_LOCK_TIMEOUT", "0")
+        monkeypatch.setattr(views, "_INDEX_TIMEOUT_S", 0.2)
+        # what was begun is to be dropped first, which has to wait as well
+        assert "no answer from the database in time" in await store.index_views()
+    async with PostgresStore(audit_dsn) as store:
+        assert await store.index_views() is None
 
 
 async def test_a_view_that_is_gone_is_made_again(audit_dsn, connection):

@@ -96,9 +96,9 @@ class Bot:
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         assert self.process.stdout is not None
-        # `communicate` would leave out what `readline` has read ahead
-        self.told += [line for line in self.process.stdout.read().splitlines() if line]
-        self.process.wait(timeout=20)
+        # not `communicate`, which does not know what `readline` has read ahead: an id may be in two halves
+        self.told += self.process.stdout.read().splitlines()
+        self.process.wait(20)
 
 
 @contextmanager

@@ -20,8 +20,11 @@ from looking import AWAY, Here, Said, ended, environ, process, record, trading, 
 from simulated_exchange import RemoteExchange
 
 from audit_wrapper import AuditTrail
+from audit_wrapper.heartbeat import last_beat
 from audit_wrapper.journal import FileJournal, layout, lock
 from audit_wrapper.mark import read_mark
+from audit_wrapper.settings import Settings
+from audit_wrapper.sidecar import Sidecar
 
 
 @pytest.fixture
@@ -65,6 +68,25 @@ def following(dsn: str, journal: Path, **given: str) -> Iterator[subprocess.Pope
         running.communicate(timeout=20)
 
 
+@contextmanager
+def stepping(dsn: str, journal: Path) -> Iterator[Sidecar]:
+    """The same on a thread of this process, which is quicker."""
+    sidecar, ending = Sidecar(Settings.load({"dsn": dsn, "journal": journal}, {})), threading.Event()
+
+    def step() -> None:
+        while not ending.wait(0.02):
+            sidecar.step()
+
+    running = threading.Thread(target=step)
+    running.start()
+    try:
+        yield sidecar
+    finally:
+        ending.set()
+        running.join()
+        sidecar.stop(5)
+
+
 def asked_to_end(running: subprocess.Popen[str], sign: signal.Signals = signal.SIGTERM) -> Said:
     running.send_signal(sign)
     return ended(running)
@@ -84,8 +106,10 @@ def test_what_a_killed_bot_left_goes_in(
 ) -> None:
     with trading(exchange, AWAY, tmp_path) as bot:
         bot.trade(5)
+    before = last_beat(tmp_path)
     said = here("deliver", "--journal", tmp_path, "--dsn", audit_dsn)
     assert said.code == 0, said.err
+    assert last_beat(tmp_path) == before, "the last word is the bot's"
     assert said.first.startswith("ALL DELIVERED: ")
     rows = fetched(postgres_server, audit_dsn, "SELECT order_id FROM monitoring.orders WHERE order_id IS NOT NULL")
     assert set(bot.told) <= set(rows)
@@ -243,6 +267,46 @@ def test_not_beside_a_bot_that_delivers_itself(audit_dsn: str, tmp_path: Path) -
     assert 'open its trail with delivery="sidecar"' in said.err
 
 
+def test_a_bot_that_delivers_itself_beside_a_sidecar_that_was_there_first(
+    audit_dsn: str, tmp_path: Path, postgres_server: Any, here: Here
+) -> None:
+    """By mistake: what is recorded arrives once, and both sides say what is wrong."""
+    left_behind(tmp_path, 50)
+    with stepping(audit_dsn, tmp_path) as sidecar:
+        until(lambda: read_mark(tmp_path) is not None)
+        with AuditTrail.open(
+            audit_dsn, journal=tmp_path, ask_exchange="off", delivery_pause_s=0.01, delivery_batch=7
+        ) as trail:
+            for _ in range(40):
+                record(trail, 5)
+                time.sleep(0.01)
+            until(lambda: trail.status().lag == 0)
+            until(lambda: (mark := read_mark(tmp_path)) is not None and mark.delivered_seq == 250)
+            until(lambda: last_beat(tmp_path) is not None)
+            said = here("status", "--journal", tmp_path, "--dsn", audit_dsn)
+            assert (said.code, trail.status().quarantined) == (1, 0)
+            assert f"process {os.getpid()} delivers this journal as well as the bot" in said.out
+            until(lambda: bool(sidecar.failures.counts))
+            assert not trail.status().failures.keys() - {"database away"}, "they may have been in each other's way"
+    assert sidecar.failures.counts.keys() == {"the bot delivers too"}
+    assert 'open its trail with delivery="sidecar", or end this sidecar' in str(sidecar.failures.last)
+    query = "SELECT count(*) AS n, count(DISTINCT record_id) AS one_each, min(seq), max(seq) FROM audit.events"
+    assert fetched(postgres_server, audit_dsn, query) == [(250, 250, 1, 250)]
+    assert fetched(postgres_server, audit_dsn, "SELECT delivered_seq FROM audit.streams") == [250]
+    assert fetched(postgres_server, audit_dsn, "SELECT count(*) FROM audit.quarantine") == [0]
+
+
+def test_a_bot_that_delivered_itself_before_is_not_taken_for_one_that_does(tmp_path: Path) -> None:
+    """It has been started anew with another setting, and has not said so yet."""
+    left_behind(tmp_path, 1)
+    journal = FileJournal.open(tmp_path)
+    sidecar = Sidecar(Settings.load({"dsn": AWAY, "journal": tmp_path}, {}))
+    sidecar.step()
+    assert lock.holder(tmp_path, layout.SIDECAR_LOCK) == os.getpid()
+    sidecar.stop(0)
+    journal.close()
+
+
 def test_what_a_forked_process_leaves_is_delivered_once_it_ended(
     audit_dsn: str, tmp_path: Path, postgres_server: Any
 ) -> None:
@@ -316,17 +380,29 @@ def test_a_forked_child_of_a_bot_with_a_sidecar(audit_dsn: str, tmp_path: Path, 
         until(lambda: events(postgres_server, audit_dsn) == 2)
 
 
-def test_damage_that_the_sidecar_finds_is_written_down_by_the_bot(
-    audit_dsn: str, tmp_path: Path, postgres_server: Any, here: Here
-) -> None:
-    with AuditTrail.open(AWAY, journal=tmp_path, ask_exchange="off", close_timeout_s=0.1) as trail:
+def damaged(folder: Path) -> str:
+    """A journal of 15 records of which nothing is delivered, and one cannot be read; returns what is to be said of it."""
+    with AuditTrail.open(AWAY, journal=folder, ask_exchange="off", close_timeout_s=0.1) as trail:
         record(trail, 10)
         trail._pipeline.journal._writer._turn("")  # type: ignore[attr-defined]
         record(trail, 5)
-    path = layout.segment_paths(tmp_path)[0]  # the bot looks at the last one only when it starts
+    path = layout.segment_paths(folder)[0]  # the bot looks at the last one only when it starts
     lines = path.read_bytes().splitlines(keepends=True)
     lines[4] = b"\xff" * (len(lines[4]) - 1) + b"\n"
     path.write_bytes(b"".join(lines))
+    return "entries 4 to 4 cannot be read"
+
+
+def gaps(server: Any, dsn: str) -> list[str]:
+    """What is missing, by the records that say so; without those that `record` made."""
+    query = "SELECT body->>'reason' FROM audit.events WHERE kind = 'gap' ORDER BY seq"
+    return [reason for reason in fetched(server, dsn, query) if "cannot be read" in reason]
+
+
+def test_damage_that_the_sidecar_finds_is_written_down_by_the_bot(
+    audit_dsn: str, tmp_path: Path, postgres_server: Any
+) -> None:
+    words = damaged(tmp_path)
     with AuditTrail.open(
         audit_dsn, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1
     ) as trail:
@@ -334,10 +410,64 @@ def test_damage_that_the_sidecar_finds_is_written_down_by_the_bot(
         with following(audit_dsn, tmp_path):
             until(lambda: events(postgres_server, audit_dsn) == 15)  # 14, and the one that says what is missing
             (sentence,) = trail.status().damage
-            assert "entries 4 to 4 cannot be read" in sentence
+            assert words in sentence
             until(lambda: (mark := read_mark(tmp_path)) is not None and mark.damage == ())  # the bot has said so itself
             assert trail.status().failures["journal damaged"] == 1
-    told = fetched(
-        postgres_server, audit_dsn, "SELECT body->>'reason' FROM audit.events WHERE kind = 'gap' ORDER BY seq"
-    )
-    assert told[-1] == sentence
+    assert gaps(postgres_server, audit_dsn) == [sentence]
+
+
+async def test_damage_is_written_down_once_however_often_the_bot_is_started(
+    audit_dsn: str, tmp_path: Path, postgres_server: Any
+) -> None:
+    words = damaged(tmp_path)
+    with stepping(audit_dsn, tmp_path):
+        for _ in range(3):
+            async with AuditTrail.open(
+                audit_dsn, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1
+            ) as trail:
+                until(lambda: any(words in one for one in gaps(postgres_server, audit_dsn)))
+                assert await trail.flush(20)
+    assert len(gaps(postgres_server, audit_dsn)) == 1
+
+
+async def test_damage_that_is_found_while_no_bot_runs(audit_dsn: str, tmp_path: Path, postgres_server: Any) -> None:
+    """Nobody is there to write it down, and then the sidecar ends: the next run of the bot does."""
+    words = damaged(tmp_path)
+    with stepping(audit_dsn, tmp_path):
+        until(lambda: (mark := read_mark(tmp_path)) is not None and mark.delivered_seq == 15)
+    assert gaps(postgres_server, audit_dsn) == []
+    with stepping(audit_dsn, tmp_path):
+        for _ in range(2):
+            async with AuditTrail.open(
+                audit_dsn, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1
+            ) as trail:
+                until(lambda: len(gaps(postgres_server, audit_dsn)) > 0)
+                assert await trail.flush(20)
+    (sentence,) = gaps(postgres_server, audit_dsn)
+    assert words in sentence
+
+
+async def test_damage_that_a_run_wrote_down_before_it_was_killed(
+    audit_dsn: str, tmp_path: Path, postgres_server: Any
+) -> None:
+    """Its last sign of life does not say so, and the database does not have it yet: its journal has."""
+    words = damaged(tmp_path)
+    with stepping(audit_dsn, tmp_path):
+        until(lambda: (mark := read_mark(tmp_path)) is not None and mark.delivered_seq == 15)
+    mark = read_mark(tmp_path)
+    assert mark is not None
+    (sentence,) = mark.damage
+    assert words in sentence
+    with AuditTrail.open(AWAY, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1) as trail:
+        record(trail, 500)
+        trail._recorder.missing(sentence)
+        record(trail, 500)
+    async with AuditTrail.open(
+        audit_dsn, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1
+    ) as trail:
+        with stepping(audit_dsn, tmp_path):
+            assert await trail.flush(20)
+            until(lambda: (mark := read_mark(tmp_path)) is not None and mark.is_due and mark.damage == ())
+            record(trail, 1)
+            assert await trail.flush(20)
+    assert gaps(postgres_server, audit_dsn) == [sentence]

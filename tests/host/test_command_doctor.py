@@ -58,7 +58,7 @@ def test_nothing_is_wrong(here: Here, journal: Path, audit_dsn: str) -> None:
     assert (said.code, said.err) == (0, "")
     expected = {"python", "ccxt", "journal", "journal head", "journal rights", "journal disk", "journal file system"}
     expected |= {"database", "database TLS", "server version", "server encoding", "server role", "pooler", "rights"}
-    expected |= {"clock against the database", "schema", "bot's tables", "positions"}
+    expected |= {"clock against the database", "schema", "views", "bot's tables", "positions"}
     assert {name for name in expected if found[name]["state"] != "ok"} == set()
     assert here("doctor", "--journal", journal, "--dsn", audit_dsn).first.startswith("NOTHING IS WRONG: ")
 
@@ -131,6 +131,48 @@ def test_a_schema_of_another_release(
     found = checks(here("doctor", "--journal", tmp_path / "no", "--dsn", audit_dsn, "--json"))
     assert found["schema"]["state"] == state
     assert words in found["schema"]["todo"]
+
+
+EARLIER, LATER, OTHER = (
+    f'audit_wrapper views {release} 0123 on schema "{schema}"'
+    for release, schema in ((0, "monitoring"), (99, "monitoring"), (1, "other"))
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "words", "todo"),
+    [
+        ("DROP VIEW audit.v_latency", "wrong", "or some are missing", "audit-wrapper upgrade"),
+        ("DROP VIEW audit.v_latency; DROP INDEX audit.events_called_at", "wrong", "missing", "audit-wrapper upgrade"),
+        ("DROP FUNCTION audit.bot_orders() CASCADE", "wrong", "some are missing", "audit-wrapper upgrade"),
+        (
+            "DROP INDEX audit.events_called_at",
+            "note",
+            "so some answer slowly: events_called_at",
+            "audit-wrapper upgrade",
+        ),
+        (f"COMMENT ON VIEW audit.v_latency IS '{EARLIER}'", "wrong", "another release of", "audit-wrapper upgrade"),
+        (f"COMMENT ON FUNCTION audit.bot_orders() IS '{LATER}'", "note", "a newer release of", None),
+        (f"COMMENT ON FUNCTION audit.bot_orders() IS '{OTHER}'", "note", 'the orders of schema "other"', None),
+    ],
+)
+def test_views_that_are_not_as_they_should_be(
+    change: str,
+    state: str,
+    words: str,
+    todo: str | None,
+    here: Here,
+    audit_dsn: str,
+    postgres_server: Any,
+    tmp_path: Path,
+) -> None:
+    _execute(postgres_server, audit_dsn, change)
+    said = here("doctor", "--journal", tmp_path / "no", "--dsn", audit_dsn, "--json")
+    found = checks(said)["views"]
+    assert found["state"] == state
+    assert words in found["said"]
+    assert (todo or "") in (found["todo"] or "")
+    assert said.code == (1 if state == "wrong" else 0)
 
 
 def test_the_bots_own_tables(here: Here, bot_dsn: str, postgres_server: Any, tmp_path: Path) -> None:

@@ -88,6 +88,27 @@ def test_only_what_was_lost_is_made_again(call: Call, audit_dsn: str) -> None:
     ]
 
 
+def test_the_indexes_of_the_views_are_built(call: Call, audit_dsn: str) -> None:
+    executed(audit_dsn, "DROP INDEX audit.events_called_at")
+    assert call("upgrade", "--dsn", audit_dsn).code == 0
+    assert asked(audit_dsn, "SELECT count(*) FROM pg_indexes WHERE indexname = 'events_called_at'") == 1
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_where_they_cannot_be_built_it_is_said(call: Call, audit_dsn: str, as_json: bool) -> None:
+    executed(audit_dsn, "DROP INDEX audit.events_called_at")
+    pooled = f"{audit_dsn}{'&' if '?' in audit_dsn else '?'}statement_cache_size=0"
+    ended = call("upgrade", "--dsn", pooled, *(["--json"] if as_json else []))
+    assert ended.code == 1
+    assert "so some answer slowly (everything else works): they cannot be built through a pooler" in ended.err
+    assert "audit-wrapper upgrade --dsn postgresql://..." in ended.err
+    if as_json:
+        assert json.loads(ended.out)["indexes_lacking"] in ended.err
+    else:
+        assert "nothing to do" not in ended.out
+        assert f"has version {LAST} of the schema" in ended.out
+
+
 @pytest.fixture
 def stranger(postgres_server: Any, fresh_dsn: str) -> Iterator[str]:
     """The DSN of a role that may do nothing in that database."""

@@ -191,10 +191,19 @@ def test_a_bot_that_waits_for_a_sidecar(audit_dsn: str, tmp_path: Path, here: He
         assert said.first.endswith("; 2 records wait in the journal")
 
 
+def test_bot_and_sidecar_in_containers_have_the_same_number(audit_dsn: str, tmp_path: Path, here: Here) -> None:
+    sidecar = FolderLock(tmp_path, layout.SIDECAR_LOCK)
+    with AuditTrail.open(audit_dsn, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1):
+        until(lambda: last_beat(tmp_path) is not None)
+        said = here("status", "--journal", tmp_path, "--dsn", audit_dsn)
+    sidecar.release()
+    assert said.first.startswith("RECORDING"), said.first
+
+
 def test_a_process_that_only_delivers_is_no_bot(audit_dsn: str, tmp_path: Path, here: Here) -> None:
     with AuditTrail.open(audit_dsn, journal=tmp_path, ask_exchange="off") as trail:
         record(trail, 1)
-    journal, lock = FileJournal.open(tmp_path), FolderLock(tmp_path, layout.SIDECAR_LOCK)
+    journal, lock = FileJournal.open(tmp_path), FolderLock(tmp_path, layout.SIDECAR_LOCK, layout.DRAINS)
     journal.append(b"{}")
     said = here("status", "--journal", tmp_path, "--dsn", audit_dsn)
     journal.close()
@@ -215,21 +224,19 @@ def test_under_a_second_with_a_large_journal(audit_dsn: str, tmp_path: Path, her
 
 
 def test_open_questions_where_there_is_a_view(audit_dsn: str, tmp_path: Path, here: Here, postgres_server: Any) -> None:
-    async def make() -> None:
+    async def drop() -> None:
         connection = await asyncpg.connect(audit_dsn)
         try:
-            await connection.execute(
-                "CREATE OR REPLACE VIEW audit.v_open_questions AS "
-                "SELECT 'unknown'::text AS kind, n FROM generate_series(1, 3) n"
-            )
+            await connection.execute("DROP VIEW audit.v_open_questions CASCADE")
         finally:
             await connection.close()
 
     with AuditTrail.open(audit_dsn, journal=tmp_path, ask_exchange="off") as trail:
-        record(trail, 1)
-    postgres_server.run(make())
-    found = here("status", "--journal", tmp_path, "--dsn", audit_dsn, "--json").json
-    assert found["database"]["questions"] == {"unknown": 3}
+        record(trail, 2)  # each says that something is missing
+    where = ("status", "--journal", tmp_path, "--dsn", audit_dsn, "--json")
+    assert here(*where).json["database"]["questions"] == {"gap": 2}
+    postgres_server.run(drop())
+    assert here(*where).json["database"]["questions"] is None
 
 
 def test_in_a_process_of_its_own_with_settings_of_the_environment(audit_dsn: str, tmp_path: Path) -> None:

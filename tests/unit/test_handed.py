@@ -28,7 +28,8 @@ class Rig:
         self.journal = FileJournal.open(folder, segment_bytes=200, keep_delivered_s=0)
         self.failures = Failures()
         self.damage: list[str] = []
-        self.handed = Handed(self.journal, self.failures, self.journal.tend, None, self.damage.append)
+        self.opened_at = datetime.now(UTC)
+        self.handed = Handed(self.journal, self.failures, self.journal.tend, None, self.damage.append, self.opened_at)
 
     def say(self, seq: int, **values: Any) -> None:
         mark = {
@@ -38,7 +39,9 @@ class Rig:
             "store": "connected",
             "problem": None,
             "branch_after": None,
+            "opened_at": self.opened_at,
             "damage": (),
+            "is_due": True,
             "pid": os.getpid(),
             "written_at": datetime.now(UTC),
         }
@@ -140,6 +143,56 @@ def test_damage_that_the_sidecar_found_is_written_down_once(rig: Rig) -> None:
         rig.handed._look()
     assert rig.damage == ["entry 3 is broken"]
     assert rig.handed.damage == ("entry 3 is broken",)
+
+
+def test_damage_waits_until_it_is_known_what_an_earlier_run_wrote_down(rig: Rig) -> None:
+    rig.say(0, damage=("entry 3 is broken",), is_due=False)
+    rig.handed._look()
+    assert (rig.damage, rig.handed.damage) == ([], ())
+
+
+def test_what_is_said_to_an_earlier_run_counts_for_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be of a journal in whose place an older copy was put since."""
+    rig.append(3)
+    earlier = rig.opened_at - timedelta(minutes=1)
+    rig.say(3, opened_at=earlier, damage=("entry 3 is broken",), branch_after=1)
+    before = rig.journal.stream
+    rig.handed._look()
+    assert (rig.handed.delivered_seq, rig.damage, rig.journal.stream) == (0, [], before)
+    assert (rig.handed.state, rig.handed.problem) == ("waiting for the sidecar", None)
+    rig.handed._began -= 60
+    rig.handed._look()
+    assert "an earlier run" in rig.handed.state
+    assert rig.failures.counts == {"sidecar away": 1}
+    rig.say(3)
+    rig.handed._look()
+    assert (rig.handed.delivered_seq, rig.handed.problem) == (3, None)
+
+
+@pytest.mark.parametrize(("minutes", "fresh"), [(0, True), (-1, False), (1, False), (600, False)])
+def test_a_mark_of_the_time_to_come_is_no_sign_of_life(rig: Rig, minutes: int, fresh: bool) -> None:
+    """The clock was set back since it was written."""
+    rig.say(0, written_at=datetime.now(UTC) + timedelta(minutes=minutes))
+    mark = read_mark(rig.folder)
+    assert mark is not None
+    assert mark.is_fresh is fresh
+
+
+def test_whatever_goes_wrong_it_goes_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    problems = [RuntimeError("a bug"), KeyError("another")]
+
+    def broken(folder: Path) -> Mark | None:
+        if problems:
+            raise problems.pop()
+        return read_mark(folder)
+
+    monkeypatch.setattr("audit_wrapper.handed.read_mark", broken)
+    rig.append(1)
+    rig.say(1)
+    rig.handed.start()
+    rig.handed.reached(1).result(20)
+    assert rig.handed.runs
+    assert rig.failures.counts == {"following the sidecar": 2}
 
 
 def test_the_sidecar_may_ask_for_a_new_stream(rig: Rig) -> None:

@@ -7,27 +7,30 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from audit_wrapper import AuditTrail, Status
 from audit_wrapper.failures import Failures
 from audit_wrapper.forks import side_folders
-from audit_wrapper.heartbeat import Beat, Heartbeat, installed_version, last_beat
+from audit_wrapper.heartbeat import Heartbeat, installed_version, last_beat
 from audit_wrapper.journal import FileJournal, layout, verify
-from audit_wrapper.journal.lock import FolderLock
+from audit_wrapper.journal.lock import FolderLock, holder
+from audit_wrapper.settings import Settings
 from audit_wrapper.testing import memory_trail
 
+T = TypeVar("T")
 AWAY = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
-def until(found: Callable[[], Beat | None], timeout_s: float = 20) -> Beat:
+def until(found: Callable[[], T | None], timeout_s: float = 20) -> T:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if (beat := found()) is not None:
-            return beat
+        if (one := found()) is not None:
+            return one
         time.sleep(0.01)
-    raise AssertionError("no such sign of life came")
+    raise AssertionError("it never came")
 
 
 def status(**given: object) -> Status:
@@ -107,13 +110,23 @@ def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert last_beat(tmp_path) is None
 
 
+def test_a_sidecar_in_a_container_of_its_own_has_the_same_number(tmp_path: Path) -> None:
+    """Both are process 1 there; here, this process is both."""
+    sidecar = FolderLock(tmp_path, layout.SIDECAR_LOCK)
+    with AuditTrail.open(AWAY, journal=tmp_path, delivery="sidecar", ask_exchange="off", close_timeout_s=0.1):
+        assert until(lambda: last_beat(tmp_path)).pid == holder(tmp_path, layout.SIDECAR_LOCK)
+    sidecar.release()
+    last = last_beat(tmp_path)
+    assert last is not None
+    assert last.closed
+
+
 def test_a_process_that_only_delivers_leaves_the_last_word_to_the_bot(tmp_path: Path) -> None:
-    lock = FolderLock(tmp_path, layout.SIDECAR_LOCK)
-    Heartbeat(tmp_path, status, Failures(), account="a", delivery="own").beat()
-    lock.release()
+    settings = Settings.load({"dsn": AWAY, "journal": tmp_path, "ask_exchange": "off", "close_timeout_s": 0.1}, {})
+    trail = AuditTrail._open(settings, beats=False)
+    until(lambda: "trying again" in trail.status().store or None)
+    trail.close()
     assert last_beat(tmp_path) is None
-    Heartbeat(tmp_path, status, Failures(), account="a", delivery="own").beat()
-    assert last_beat(tmp_path) is not None
 
 
 def test_the_journal_does_not_mind_it(tmp_path: Path) -> None:

@@ -121,6 +121,33 @@ def test_who_holds_it(tmp_path: Path) -> None:
     assert lock.holder(tmp_path) is None
 
 
+def test_what_its_holder_says_beside_its_number(tmp_path: Path) -> None:
+    held = lock.FolderLock(tmp_path, layout.SIDECAR_LOCK, layout.DRAINS)
+    assert lock.held_by(tmp_path, layout.SIDECAR_LOCK) == (os.getpid(), layout.DRAINS)
+    assert lock.holder(tmp_path, layout.SIDECAR_LOCK) == os.getpid()
+    with pytest.raises(JournalInUse, match=f"process {os.getpid()} delivers"):
+        lock.FolderLock(tmp_path, layout.SIDECAR_LOCK)
+    held.release()
+
+
+def test_an_append_waits_for_nobody_who_has_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder was taken away and made again, and somebody else was faster: the record waits in memory, the bot does not."""
+    journal = FileJournal.open(tmp_path / "journal")
+    shutil.rmtree(tmp_path / "journal")
+    (tmp_path / "journal").mkdir()
+    other = lock.FolderLock(tmp_path / "journal")
+    waited: list[float] = []
+    monkeypatch.setattr("audit_wrapper.journal.lock.time.sleep", waited.append)
+    monkeypatch.setattr("audit_wrapper.journal.writer._LOOK_S", 0.0)
+    with pytest.raises(JournalInUse):
+        journal.append(b"{}")
+    assert waited == []
+    other.release()
+    assert journal.append(b"{}") == 1
+    assert lock.holder(tmp_path / "journal") == os.getpid()
+    journal.close()
+
+
 def test_a_sidecar_has_a_lock_of_its_own(tmp_path: Path) -> None:
     bot, sidecar = lock.FolderLock(tmp_path), lock.FolderLock(tmp_path, layout.SIDECAR_LOCK)
     with pytest.raises(JournalInUse, match=r"delivers the journal in .* already"):

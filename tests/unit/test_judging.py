@@ -122,6 +122,19 @@ GONE = {"writing": False, "pid": None}
         ),
         (bot(beat=beat(delivery="sidecar"), sidecar_pid=5, mark_age_s=1.0), tables(), 0, "RECORDING, 0 behind"),
         (
+            bot(beat=beat(delivery="sidecar"), sidecar_pid=5, mark_age_s=-3600.0),
+            tables(),
+            1,
+            "RECORDING, BUT NOT DELIVERING: no sidecar runs; start `audit-wrapper deliver --follow`",
+        ),
+        (
+            bot(sidecar_pid=5),
+            tables(),
+            1,
+            "RECORDING, 0 behind. LOOK AT THIS: process 5 delivers this journal as well as the bot: nothing is lost or doubled by it, "
+            'and one of them is too many: end it, or open the trail with delivery="sidecar"',
+        ),
+        (
             bot(beat=beat(delivery="sidecar"), sidecar_pid=5, mark_age_s=99.0),
             tables(),
             1,

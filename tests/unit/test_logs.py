@@ -17,12 +17,13 @@ import asyncpg
 import pytest
 
 import audit_wrapper
-from audit_wrapper import AuditTrail, delivery, embedded, trail
+from audit_wrapper import AuditTrail, delivery, embedded, logs, trail
 from audit_wrapper.delivery import Delivery
 from audit_wrapper.embedded import EmbeddedPostgres
 from audit_wrapper.errors import JournalUnavailable, StoreUnavailable
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import MemoryJournal
+from audit_wrapper.journal.lock import holder
 from audit_wrapper.observe import observed
 from audit_wrapper.settings import Settings
 from audit_wrapper.store import views
@@ -33,7 +34,6 @@ PACKAGE = Path(audit_wrapper.__file__).parent
 ROOT = PACKAGE.parent
 DOCUMENT = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
 METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
-RESERVED = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 PASSWORD, KEY, SIGNATURE = "hunter2-of-the-database", "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2", "c8db56825ae71d6d79447849e6"
 SECRETS = (PASSWORD, KEY, SIGNATURE)
@@ -65,10 +65,8 @@ class Line:
         assert isinstance(call.func, ast.Attribute)
         self.level = {"exception": "ERROR"}.get(call.func.attr, call.func.attr.upper())
         self.message = call.args[0]
-        extra = next((one.value for one in call.keywords if one.arg == "extra"), None)
-        assert isinstance(extra, ast.Dict), f"{self.place}: no extra={{...}}"
-        self.fields = {key.value: value for key, value in zip(extra.keys, extra.values, strict=True) if key is not None}
-        self.has_more = None in extra.keys  # `**self._about`
+        self.fields = {one.arg: one.value for one in call.keywords if one.arg not in (None, "trace")}
+        self.has_more = any(one.arg is None for one in call.keywords)  # `**self._about`
         event = self.fields.pop("event", None)
         assert isinstance(event, ast.Constant), f"{self.place}: no event"
         self.event: str = event.value
@@ -82,6 +80,7 @@ def lines() -> list[Line]:
     return [
         Line(path, call)
         for path in sorted(PACKAGE.rglob("*.py"))
+        if path != Path(logs.__file__)
         for call in calls_of(path)
         if isinstance(call.func, ast.Attribute)
         and call.func.attr in METHODS
@@ -96,7 +95,6 @@ def test_every_line_names_an_event_of_the_document_and_every_event_is_logged() -
     for line in found:
         level, fields = EVENTS[line.event]
         assert line.level == level, line.place
-        assert not RESERVED & fields
         if line.has_more:
             assert set(line.fields) | {"account", "journal"} == fields, line.place
         else:
@@ -112,7 +110,9 @@ def test_the_words_of_a_line_are_a_sentence_and_not_put_together_first() -> None
 def test_no_logger_is_anybody_elses() -> None:
     for path in PACKAGE.rglob("*.py"):
         for call in calls_of(path):
-            if isinstance(call.func, ast.Attribute) and call.func.attr == "getLogger":
+            made = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            assert made != "getLogger" or path == Path(logs.__file__), f"{path}: a logger whose lines may raise"
+            if made == "Log":
                 (name,) = call.args
                 assert isinstance(name, ast.Constant)
                 assert name.value.partition(".")[0] == "audit_wrapper", path
@@ -343,19 +343,18 @@ async def test_what_is_logged(
     with caplog.at_level(logging.DEBUG, "audit_wrapper"):
         await situation(memory)
     told = [record for record in caplog.records if record.name.partition(".")[0] == "audit_wrapper"]
-    assert {record.event for record in told} >= SITUATIONS[situation]
+    assert {record.audit["event"] for record in told} >= SITUATIONS[situation]
     for record in told:
-        level, fields = EVENTS[record.event]
+        event = record.audit["event"]
+        level, fields = EVENTS[event]
         assert record.levelname == level
+        assert record.filename != "logs.py", "the place is that of whoever said it"
         line = json.loads(as_json(record))
-        own = fields - (
-            {"account", "journal"} if record.event == "failure" and situation is delivering_again else set()
-        )
-        assert own <= line.keys(), line
-        assert line["event"] == record.event
+        own = fields - ({"account", "journal"} if event == "failure" and situation is delivering_again else set())
+        assert own | {"event"} == line["audit"].keys(), line
         assert not [secret for secret in SECRETS if secret in json.dumps(line)], line
-        if record.event == "failure":
-            assert record.kind in KINDS
+        if event == "failure":
+            assert record.audit["kind"] in KINDS
 
 
 def test_every_event_has_a_situation() -> None:
@@ -387,3 +386,74 @@ async def test_a_formatter_of_the_document_can_be_installed(tmp_path: Path) -> N
     known: dict[str, Any] = {}
     exec(compile(block, "logs.md", "exec"), known)
     logging.getLogger("audit_wrapper").removeHandler(known["handler"])
+
+
+# -- a bot that has its own idea of logging
+
+
+def rich_records(**fields: Any) -> Callable[..., logging.LogRecord]:
+    """A factory of the bot's: every record carries these."""
+
+    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = logging.LogRecord(*args, **kwargs)
+        vars(record).update(fields)
+        return record
+
+    return make
+
+
+def failing_records(*_: Any, **__: Any) -> logging.LogRecord:
+    raise LookupError("no request is under way")
+
+
+OWN = dict.fromkeys(("event", "kind", "problem", "account", "journal", "count", "folder", "table"), "the bot's")
+
+
+@pytest.fixture
+def factory() -> Iterator[Callable[[Callable[..., logging.LogRecord]], None]]:
+    before = logging.getLogRecordFactory()
+    yield logging.setLogRecordFactory
+    logging.setLogRecordFactory(before)
+
+
+def test_fields_of_the_bots_own_stay_beside_ours(factory: Any, caplog: pytest.LogCaptureFixture) -> None:
+    factory(rich_records(**OWN))
+    Failures({"account": "main"}).note("metrics", "odd")
+    (record,) = caplog.records
+    assert (record.event, record.account) == ("the bot's", "the bot's")
+    assert (record.audit["event"], record.audit["account"]) == ("failure", "main")
+
+
+def test_where_the_bot_has_our_key_the_words_are_said_all_the_same(
+    factory: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    factory(rich_records(audit="the bot's"))
+    Failures().note("metrics", "odd")
+    (record,) = caplog.records
+    assert record.audit == "the bot's"
+    assert record.getMessage().startswith("audit trail: metrics: odd")
+
+
+class Broken(logging.Handler):
+    """Raises whatever it is handed."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        raise KeyError(f"no such template for {record.levelname}")
+
+
+@pytest.mark.parametrize("make", [rich_records(audit=1, **OWN), failing_records], ids=["the same key", "a failing one"])
+async def test_a_line_that_cannot_be_logged_harms_neither_trade_nor_trail(
+    make: Callable[..., logging.LogRecord], memory: Path, factory: Any
+) -> None:
+    factory(make)
+    handler = Broken()
+    logging.getLogger("audit_wrapper").addHandler(handler)
+    try:
+        for situation in (database_away, delivering_again, journal_full, call_not_observed, linking_failed):
+            folder = memory / situation.__name__
+            folder.mkdir()
+            await situation(folder)
+            if (folder / "journal").exists():
+                assert holder(folder / "journal") is None, "the journal was let go of"
+    finally:
+        logging.getLogger("audit_wrapper").removeHandler(handler)
