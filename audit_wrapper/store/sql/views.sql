@@ -12,7 +12,7 @@ CREATE FUNCTION audit.bot_orders() RETURNS TABLE (
     average_price numeric, limit_price numeric, trigger_price numeric, reduce_only boolean, fee_status text, reason text,
     unified_symbol text, exchange_symbol text, exchange_status text, link_how text, replaced_by uuid, correlation_id uuid,
     origin text, found_by text
-) LANGUAGE sql STABLE AS $$
+) LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT o.id::bigint, o.position_id::text, o.exchange::text, o.symbol::text, o.order_id::text, o.client_order_id::text,
            o.type::text, o.side::text, o.size::numeric, o.price::numeric, o.status::text, o.filled::numeric,
            o.remaining::numeric, o.fee::numeric, o.fee_currency::text, o.created_at::timestamp, o.updated_at::timestamp,
@@ -24,7 +24,7 @@ CREATE FUNCTION audit.bot_orders() RETURNS TABLE (
 $$;
 
 -- A record that PostgreSQL can take apart: it cannot hold a NUL, which stands as a replacement character then.
-CREATE FUNCTION audit.readable(body json) RETURNS json LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION audit.readable(body json) RETURNS json LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN position('\u0000' IN body::text) = 0 THEN body ELSE replace(body::text, '\u0000', '\ufffd')::json END
 $$;
 
@@ -221,7 +221,7 @@ FROM (
 -- set the stop in its place, its last execution, or else its last change.
 CREATE FUNCTION audit.position_stops(
     of_account text, of_exchange text, of_position text, opening_side text, first_at timestamptz, last_at timestamptz
-) RETURNS TABLE (from_at timestamptz, until_at timestamptz, has_stop boolean, order_key uuid) LANGUAGE sql STABLE AS $$
+) RETURNS TABLE (from_at timestamptz, until_at timestamptz, has_stop boolean, order_key uuid) LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WITH stops AS (
         SELECT o.order_key, o.status <> 'UNKNOWN' AS is_sure,
                coalesce(taken.at, o.created_at AT TIME ZONE 'utc') AS from_at,
