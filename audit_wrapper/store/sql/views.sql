@@ -292,8 +292,8 @@ CROSS JOIN LATERAL audit.position_stops(
     CASE WHEN p.is_open IS NOT FALSE THEN now() ELSE coalesce(p.closed_at, p.last_fill_at) END) AS s;
 
 -- Positions, one row each. intended_result - slippage = gross_result, gross_result - fees = net_result.
--- The closed ones are found by their last execution, so that those of a time (closed_at) are found by an index; then each is
--- reckoned by itself, which OFFSET 0 sees to.
+-- The closed ones are found by their last execution, so that those of a time (closed_at) are found by an index; the others by
+-- what keeps v_position_figures from calling them closed. Then each is reckoned by itself, which OFFSET 0 sees to.
 CREATE VIEW audit.v_positions AS
 SELECT p.account, p.exchange, p.position_id, p.symbol, CASE p.side WHEN 'buy' THEN 'long' WHEN 'sell' THEN 'short' END AS side,
        p.signal_id, p.currency, p.is_open, p.opened_at, p.closed_at,
@@ -328,11 +328,30 @@ FROM (
                       WHERE later.position_id = o.position_id AND later.exchange = o.exchange AND later.account = o.account
                         AND l.exchange_at > f.exchange_at)
     UNION ALL
-    SELECT q.account, q.exchange, q.position_id, NULL, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
+    SELECT o.account, o.exchange, o.position_id, NULL, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
            q.opened_at, q.entry_quantity, q.entry_price, q.exit_quantity, q.exit_price, q.intended_entry_price,
            q.intended_exit_price, q.entry_slippage, q.exit_slippage, q.fees, q.fees_other, q.gross_result, q.why_not, q.orders,
            q.fills
-    FROM audit.v_position_figures q WHERE q.closed_at IS NULL
+    FROM (
+        SELECT n.account, n.exchange, n.position_id
+        FROM (
+            SELECT o.account, o.exchange, o.position_id, o.side, o.filled, o.status,
+                   sum(f.quantity) FILTER (WHERE f.price IS NOT NULL) AS shown, count(f.order_key) AS fills,
+                   count(f.exchange_at) AS timed
+            FROM audit.bot_orders() o LEFT JOIN audit.fills f ON f.order_key = o.order_key
+            WHERE o.position_id IS NOT NULL
+            GROUP BY o.account, o.exchange, o.position_id, o.order_key, o.side, o.filled, o.status
+        ) AS n
+        GROUP BY n.account, n.exchange, n.position_id
+        HAVING bool_or(n.filled IS NULL OR n.status = 'UNKNOWN' OR n.timed < n.fills
+                       OR n.filled <> 0 AND (n.side IS NULL OR n.shown IS DISTINCT FROM n.filled))
+            OR coalesce(sum(n.filled * CASE n.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END), 0) <> 0 OR sum(n.timed) = 0
+    ) AS o
+    CROSS JOIN LATERAL (
+        SELECT * FROM audit.v_position_figures c
+        WHERE c.account = o.account AND c.exchange IS NOT DISTINCT FROM o.exchange AND c.position_id = o.position_id OFFSET 0
+    ) AS q
+    WHERE q.closed_at IS NULL
 ) AS p;
 
 -- Closed positions whose result is known, one after the other; the account begins at 0.
