@@ -162,6 +162,13 @@ async def test_the_report_of_one_day(reader: CountedReader) -> None:
     of_a_day(reader.touched, *passes)
 
 
+async def test_what_is_open_now(reader: CountedReader) -> None:
+    async with reader.snapshot() as con:
+        rows = await con.fetch("SELECT * FROM audit.v_positions WHERE is_open")
+    assert len(rows) == STILL_OPEN + 10
+    assert reader.total < 6 * ORDERS, "a few passes; to reckon each position takes ten times as many"
+
+
 async def test_the_positions_of_one_day_exported(reader: CountedReader) -> None:
     async with reader.snapshot() as con:
         rows = await stream(con, reader, "positions", Wanted(since=DAY.since, until=DAY.until))

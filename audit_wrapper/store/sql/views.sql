@@ -313,7 +313,8 @@ SELECT p.account, p.exchange, p.position_id, p.symbol, CASE p.side WHEN 'buy' TH
        ) END AS seconds_without_stop,
        p.orders, p.fills
 FROM (
-    SELECT o.account, o.exchange, o.position_id, f.exchange_at AS closed_at, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
+    SELECT o.account, o.exchange, o.position_id, f.exchange_at AS closed_at, q.symbol, q.side, q.signal_id, q.currency,
+           false AS is_open,
            q.opened_at, q.entry_quantity, q.entry_price, q.exit_quantity, q.exit_price, q.intended_entry_price,
            q.intended_exit_price, q.entry_slippage, q.exit_slippage, q.fees, q.fees_other, q.gross_result, q.why_not, q.orders,
            q.fills
