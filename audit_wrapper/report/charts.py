@@ -206,7 +206,8 @@ def latency(bins: Sequence[Row], summary: Row) -> str:
     figure.update_xaxes(
         range=[ends[0], ends[1]], tickvals=decades, ticktext=[f"{exact(Decimal(10) ** d)} ms" for d in decades]
     )
-    figure.update_yaxes(title_text="requests", rangemode="tozero")
+    few = max((row["n"] for row in bins), default=0) < 5  # there are no half requests
+    figure.update_yaxes(title_text="requests", rangemode="tozero", dtick=1 if few else None)
     return _drawn(figure, height=244, left=56, top=34, bottom=30)
 
 
