@@ -6,7 +6,7 @@
     fills.groupby("fee_currency")["fee"].sum()  # Decimals: exact, to the last digit
 
     positions = frames.positions(floats=True)  # DSN from AUDIT_WRAPPER_DSN; floats, for plots and statistics
-    positions["net_result"].cumsum().plot()
+    positions.dropna(subset="closed_at").sort_values("closed_at").set_index("closed_at")["net_result"].cumsum().plot()
 
 The functions wait for the database and return; they can be called in a script and in a notebook alike, where an event loop
 runs already. The oldest rows come first. Nothing is written.
@@ -15,11 +15,14 @@ runs already. The oldest rows come first. Nothing is written.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Coroutine
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from audit_wrapper.errors import SettingsError
 from audit_wrapper.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ def orders(
     settings: any setting of the trail, such as `account` (rows of this account only) or `bot_schema`.
 
     Times are UTC timestamps with their zone; what is not known is None, NaT or <NA>, never 0. An empty frame has its columns.
-    Raises SettingsError (a setting that cannot be right), NothingFound (a symbol or an exchange that is in no row; the message
+    Raises SettingsError (a setting or a time that cannot be right), NothingFound (a symbol or an exchange that is in no row; the message
     says which there are), StoreUnavailable (the database is away: try again), ImportError (pandas is not installed).
 
         frames.orders(position=55)[["created_at", "purpose", "status", "price"]]
@@ -116,8 +119,9 @@ def positions(
 ) -> pandas.DataFrame:
     """One row for each position with its result and what it cost: the columns of the view `audit.v_positions`.
 
-    Arguments and errors are those of `orders`; `since` and `until` go by `opened_at`. A figure that is not known is None, and
-    `why_not` says why. Raises NothingFound too where the database has no such view yet: `audit-wrapper upgrade` makes it.
+    Arguments and errors are those of `orders`. `since` and `until`: those that were closed in that time, or still open at its end (or
+    nobody knows whether they were), as in the report; all of them where neither is given. A figure that is not known is None,
+    and `why_not` says why. `fees_other` is a dict of amounts by currency, or None. Raises NothingFound too where the database has no such view yet: `audit-wrapper upgrade` makes it.
 
         frames.positions(floats=True)["net_result"].describe()
     """
@@ -142,13 +146,16 @@ def _frame(
     from audit_wrapper.tables.orders import Wanted
 
     settings = Settings.load({**given, **({"dsn": dsn} if dsn is not None else {})})
+    begin, end = _moment("since", since), _moment("until", until)
+    if begin is not None and end is not None and end <= begin:
+        raise SettingsError(f"the time ends (until={until!r}) before it begins (since={since!r})")
     wanted = Wanted(
         position=None if position is None else str(position),
         symbol=symbol,
         exchange=exchange,
         account=given.get("account"),  # that of the environment is the bot's own, and says nothing of what is wanted
-        since=_moment(since),
-        until=_moment(until),
+        since=begin,
+        until=end,
     )
     fields, columns = _waited_for(lambda: _read(settings, table, wanted))
     return pandas.DataFrame(
@@ -161,11 +168,11 @@ async def _read(settings: Settings, table: Table, wanted: Any) -> tuple[tuple[Fi
     from audit_wrapper.tables.export import stream
 
     async with Reader(settings) as reader, reader.snapshot(f"read the {table}", at_leisure=True) as con:
-        rows = await stream(con, reader.queries("orders.sql"), table, wanted)
+        rows = await stream(con, reader, table, wanted)
         columns: list[list[Any]] = [[] for _ in rows.fields]
         async for batch in rows:
             for values in batch:
-                for column, value in zip(columns, values, strict=True):
+                for column, value in zip(columns, values.values(), strict=True):
                     column.append(value)
         return rows.fields, columns
 
@@ -202,16 +209,27 @@ def _column(pandas: Any, field: Field, values: list[Any], floats: bool) -> Any:
         return pandas.array(values, dtype="boolean")
     if field.type == "numeric" and floats:
         return pandas.Series([float("nan") if value is None else float(value) for value in values], dtype="float64")
+    if field.type == "jsonb":  # amounts by currency
+        number = float if floats else Decimal
+        read = (None if value is None else json.loads(value) for value in values)
+        values = [None if one is None else {name: number(text) for name, text in one.items()} for one in read]
     if field.type == "uuid":
         values = [None if value is None else str(value) for value in values]
     return pandas.Series(values, dtype="object")
 
 
-def _moment(given: datetime | date | str | None) -> datetime | None:
+def _moment(name: str, given: datetime | date | str | None) -> datetime | None:
     if given is None:
         return None
-    if isinstance(given, str):
-        given = datetime.fromisoformat(given)
-    elif not isinstance(given, datetime):
-        given = datetime(given.year, given.month, given.day)  # noqa: DTZ001 (the zone follows)
-    return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+    try:
+        if isinstance(given, str):
+            given = datetime.fromisoformat(given)
+        elif not isinstance(given, datetime):
+            given = datetime(given.year, given.month, given.day)  # noqa: DTZ001 (the zone follows)
+        if given != given:  # pandas.NaT
+            raise ValueError
+        return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise SettingsError(
+            f"{name}={given!r} is no time: give an ISO date or time such as '2026-01-31' or '2026-01-31T12:00', a date, or a datetime"
+        ) from None

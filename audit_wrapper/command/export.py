@@ -93,6 +93,9 @@ def export(
     Numbers keep every digit: in CSV and JSON Lines they are text as stored, in Parquet decimals. Times have a zone, UTC. Nothing is in
     the file's place before all of it is written.
 
+    --since and --until go by created_at (orders), executed_at (trades), exchange_at (fills), called_at (events). Of positions they mean
+    those that were closed in that time, or still open at its end, as in the report.
+
     \b
     Examples:
       audit-wrapper export trades --since 2026-01-01 --until 2027-01-01 -o trades-2026.csv
@@ -121,7 +124,7 @@ async def _export(settings: Any, voice: Voice, what: What, wanted: Any, kind: Fo
         Reader(settings) as reader,
         reader.snapshot(f"read the {what}", at_leisure=True) as con,
     ):
-        stream = await export.stream(con, reader.queries("orders.sql"), what.value, wanted)
+        stream = await export.stream(con, reader, what.value, wanted)
         batches = aiter(stream)
         rows = await anext(batches, None)
         if rows is None:

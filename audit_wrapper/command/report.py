@@ -45,6 +45,8 @@ def report(
 ) -> int:
     """One page to look at, to send, to print: results and costs, equity, stops, latency, orders, open questions.
 
+    Its positions are those that were closed between --since and --until, or still open at --until; these have no result yet.
+
     Needs jinja2 and plotly: pip install "audit-wrapper[report]". The file has some 5 MB, nearly all of it the library that draws
     the charts: the page needs no network when it is opened.
 

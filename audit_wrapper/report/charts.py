@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from audit_wrapper.report.words import alike, duration, exact, milliseconds, moment, signed
+from audit_wrapper.report.words import alike, duration, exact, harmless, milliseconds, moment, signed
 
 Row = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ def equity(rows: Sequence[Row], currency: str) -> str:
     """The running sum of net results, and under it how far it is below its highest point."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.68, 0.32], vertical_spacing=0.06)
     times = [moment(row["closed_at"], to="milliseconds") for row in rows]
-    words = [f"position {html.escape(str(row['position_id']))}: {signed(row['net_result'])}" for row in rows]
+    words = [f"position {_told(str(row['position_id']))}: {signed(row['net_result'])}" for row in rows]
     line = {"color": CALM[0], "width": 2, "shape": "hv"}
     few = "lines+markers" if len(rows) <= MOST_BARS else "lines"
     hover = "%{x}<br>%{y}<br>%{text}<extra></extra>"
@@ -39,20 +39,23 @@ def equity(rows: Sequence[Row], currency: str) -> str:
     line = {"color": LOSS[0], "width": 1, "shape": "hv"}
     depth = {"x": times, "y": below, "mode": "lines", "line": line, "fill": "tozeroy"}
     figure.add_scatter(**depth, hovertemplate="%{x}<br>%{y}<extra></extra>", row=2, col=1)
-    figure.update_yaxes(title_text=f"sum, {html.escape(currency)}", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title_text=f"sum, {_told(currency)}", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title_text="drawdown", row=2, col=1)
     return _drawn(figure, height=340, left=64)
 
 
 def waterfall(row: Row, currency: str) -> str:
-    """From what was intended to what is left, as a waterfall. row: of `performance` in figures.sql."""
-    names = ["intended", "slippage", "fees", "net result"]
-    values = [row["intended_known"], -row["slippage_known"], -row["fees"], row["net_result"]]
+    """From what was intended to what is left, as a waterfall; where no price was meant at all, from the gross result. row: of
+    `performance` in figures.sql."""
+    names, values = ["gross result"], [row["gross_result"]]
+    if row["slippage_known"] is not None:
+        names, values = ["intended", "slippage"], [row["intended_known"], -row["slippage_known"]]
+    names, values = [*names, "fees", "net result"], [*values, -row["fees"], row["net_result"]]
     figure = go.Figure(
         go.Waterfall(
             x=names,
             y=[float(value) for value in values],
-            measure=["absolute", "relative", "relative", "total"],
+            measure=["absolute", *["relative"] * (len(names) - 2), "total"],
             text=alike(values),
             customdata=[signed(value) for value in values],
             textposition="outside",
@@ -66,33 +69,47 @@ def waterfall(row: Row, currency: str) -> str:
             hovertemplate="%{x}: %{customdata}<extra></extra>",
         )
     )
-    figure.update_yaxes(title_text=html.escape(currency))
+    figure.update_yaxes(title_text=_told(currency))
     return _drawn(figure, height=300, left=64, top=28)
 
 
 def results(rows: Sequence[Row], currency: str) -> str:
-    """One bar for each position, oldest left: what was intended, less slippage, less fees; the mark is what is left.
+    """One bar for each position, oldest left: what was intended, less slippage, less fees; the mark is what is left. Where no price was
+    meant, the gross result less fees.
 
-    rows: with all four figures known, newest first; the newest `MOST_BARS` are drawn.
+    rows: with a net result, newest first; the newest `MOST_BARS` are drawn.
     """
     shown = list(reversed(rows[:MOST_BARS]))
     names = [f"{row['position_id']} {row['symbol']}" for row in shown]
     ticks = [_short(str(row["position_id"]), 10) for row in shown]
     figure = go.Figure()
-    parts = (
-        ("intended_known", "intended", CALM, 1),
-        ("slippage_known", "slippage", COST, -1),
-        ("fees", "fees", FEE, -1),
+    begun = ["gross result" if row["intended_known"] is None else "intended" for row in shown]
+    parts: tuple[tuple[str, str, tuple[str, str], list[Decimal | None]], ...] = (
+        (
+            "intended",
+            "intended, or gross" if "gross result" in begun else "intended",
+            CALM,
+            [row["gross_result"] if row["intended_known"] is None else row["intended_known"] for row in shown],
+        ),
+        (
+            "slippage",
+            "slippage",
+            COST,
+            [None if row["slippage_known"] is None else -row["slippage_known"] for row in shown],
+        ),
+        ("fees", "fees", FEE, [-row["fees"] for row in shown]),
     )
-    for column, name, colour, sign in parts:
-        values = [sign * row[column] for row in shown]
+    for part, name, colour, values in parts:
+        labels = begun if part == "intended" else [part] * len(shown)
         figure.add_bar(
             x=list(range(len(shown))),
-            y=[float(value) for value in values],
+            y=[None if value is None else float(value) for value in values],
             name=name,
             marker={"color": colour[0]},
-            customdata=[[html.escape(who), signed(value)] for who, value in zip(names, values, strict=True)],
-            hovertemplate="%{customdata[0]}<br>" + name + ": %{customdata[1]}<extra></extra>",
+            customdata=[
+                [_told(who), label, signed(value)] for who, label, value in zip(names, labels, values, strict=True)
+            ],
+            hovertemplate="%{customdata[0]}<br>%{customdata[1]}: %{customdata[2]}<extra></extra>",
         )
     figure.add_scatter(
         x=list(range(len(shown))),
@@ -100,12 +117,12 @@ def results(rows: Sequence[Row], currency: str) -> str:
         mode="markers",
         name="net result",
         marker={"symbol": "diamond", "size": 8, "color": INK[0]},
-        customdata=[[html.escape(who), signed(row["net_result"])] for who, row in zip(names, shown, strict=True)],
+        customdata=[[_told(who), signed(row["net_result"])] for who, row in zip(names, shown, strict=True)],
         hovertemplate="%{customdata[0]}<br>net result: %{customdata[1]}<extra></extra>",
     )
     step = max(1, math.ceil(len(shown) / 20))
     figure.update_xaxes(tickvals=list(range(0, len(shown), step)), ticktext=ticks[::step], title_text="position")
-    figure.update_yaxes(title_text=html.escape(currency))
+    figure.update_yaxes(title_text=_told(currency))
     figure.update_layout(barmode="relative", bargap=0.25)
     return _drawn(figure, height=320, left=64, bottom=48, legend=True)
 
@@ -189,12 +206,18 @@ def latency(bins: Sequence[Row], summary: Row) -> str:
     figure.update_xaxes(
         range=[ends[0], ends[1]], tickvals=decades, ticktext=[f"{exact(Decimal(10) ** d)} ms" for d in decades]
     )
-    figure.update_yaxes(title_text="requests", rangemode="tozero")
+    few = max((row["n"] for row in bins), default=0) < 5  # there are no half requests
+    figure.update_yaxes(title_text="requests", rangemode="tozero", dtick=1 if few else None)
     return _drawn(figure, height=244, left=56, top=34, bottom=30)
 
 
 def _short(name: str, length: int) -> str:
-    return html.escape(name if len(name) <= length else name[: length - 1] + "\N{HORIZONTAL ELLIPSIS}")
+    return _told(name if len(name) <= length else name[: length - 1] + "\N{HORIZONTAL ELLIPSIS}")
+
+
+def _told(text: str) -> str:
+    """As the library of the charts shows it, which takes some tags for tags."""
+    return html.escape(harmless(text))
 
 
 def _floats(rows: Sequence[Row], column: str) -> list[float | None]:

@@ -24,11 +24,17 @@ EXPLAINED = {
         "price was meant (a close at the market), the price that was paid stands for it.",
         f"{_POSITIONS}: gross_result + entry_slippage + exit_slippage",
     ),
+    "gross_result": Explained(
+        "Gross result",
+        "What the fills of the closed positions brought in, less what they cost, before fees: intended result - slippage.",
+        f"{_POSITIONS}: gross_result",
+    ),
     "slippage": Explained(
         "Slippage and spread",
         "How much worse than intended the orders were executed: (average price - intended price) x quantity for what was bought, the "
         "other way round for what was sold. Above 0 is a cost, below 0 a better price. Half the spread is in it, since a market "
-        "order pays it. Orders for which no price was meant add nothing: nobody knows theirs.",
+        "order pays it. Where no price was meant, nobody knows it: a dash, or what is known of the entry or the exit alone, and so "
+        "marked; sums say of how many positions they are.",
         f"{_POSITIONS}: entry_slippage, exit_slippage; audit.v_slippage: slippage",
     ),
     "fees": Explained(
@@ -39,8 +45,8 @@ EXPLAINED = {
     ),
     "net_result": Explained(
         "Net result",
-        "What the fills of the closed positions brought in, less what they cost, less fees in the same currency: intended result - "
-        "slippage - fees, to the last digit. Funding is not in it: it belongs to no position.",
+        "What the fills of the closed positions brought in, less what they cost, less fees in the same currency: gross result - "
+        "fees, to the last digit. Funding is not in it: it belongs to no position.",
         f"{_POSITIONS}: net_result; {_PERFORMANCE}: net_result",
     ),
     "win_rate": Explained(
@@ -84,8 +90,9 @@ EXPLAINED = {
     ),
     "costs": Explained(
         "Result per position",
-        "Intended result - slippage - fees = net result, for each position and for their sum, to the last digit. A position counts when it "
-        "was closed in the range, and its result is known only when all of its fills and fees are.",
+        "Intended result - slippage = gross result, gross result - fees = net result, for each position and for their sum, to the last "
+        "digit. A position counts when it was closed in the range, and its result is known only when all of its fills and fees are. Those "
+        "that were still open at the end of the range are shown, and count in no sum.",
         f"{_POSITIONS}: entry_slippage, exit_slippage, fees, gross_result, net_result, why_not",
     ),
     "stops": Explained(

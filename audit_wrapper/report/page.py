@@ -129,14 +129,16 @@ def _account(figures: Figures, one: Row, drawn: _Charts) -> _Account:
 def _ledger(costs: Row) -> list[Mapping[str, str]]:
     if not costs["positions"]:
         return []
-    names = ("intended_known", "slippage_known", "fees", "net_result")
-    keys = ("intended", "slippage", "fees", "net_result")
+    names = ("intended_known", "slippage_known", "gross_result", "fees", "net_result")
+    keys = ("intended", "slippage", "gross_result", "fees", "net_result")
     texts = words.aligned([costs[name] for name in names])
     rows: list[Mapping[str, str]] = []
     for name, key, text in zip(names, keys, texts, strict=True):
         value = costs[name]
         is_cost = key in ("slippage", "fees")
-        if is_cost:  # it is taken off: a cost stands with a minus, a gain with a plus
+        if value is None:
+            pass
+        elif is_cost:  # it is taken off: a cost stands with a minus, a gain with a plus
             text = f"-{text}" if value > 0 else f"+{text.removeprefix('-')}" if value < 0 else text
         elif value > 0:
             text = f"+{text}"
@@ -145,11 +147,20 @@ def _ledger(costs: Row) -> list[Mapping[str, str]]:
                 "key": key,
                 "label": EXPLAINED[key].label,
                 "text": text,
-                "kind": "sum" if key == "net_result" else "part",
-                "colour": _colour(value) if key in ("intended", "net_result") else "",
+                "kind": {"net_result": "sum", "gross_result": "sub"}.get(key, "part"),
+                "colour": "" if is_cost else _colour(value),
+                "of": _of_how_many(costs) if key in ("intended", "slippage") and value is not None else "",
             }
         )
     return rows
+
+
+def _of_how_many(costs: Row) -> str:
+    """Of how many positions the slippage is known, where it is not all of them."""
+    whole, in_part, positions = costs["slippage_positions"], costs["slippage_in_part"], costs["positions"]
+    if whole == positions:
+        return ""
+    return f"of {whole} of {positions} positions" + (f", in part of {in_part} more" if in_part else "")
 
 
 def _items(one: Row) -> list[Mapping[str, str]]:
@@ -222,15 +233,21 @@ def _colour(value: Any) -> str:
 
 
 def _environment() -> Environment:
-    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_harmless
+    )
     filters = (words.exact, words.signed, words.plain, words.duration, words.moment, words.currencies)
     made.filters.update({one.__name__: one for one in filters})
-    made.globals["of_so_many"] = of_so_many
+    made.globals.update(of_so_many=of_so_many, of_how_many=_of_how_many)
     return made
 
 
 def _text(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _harmless(value: Any) -> Any:
+    return words.harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _ours(text: str) -> Markup:

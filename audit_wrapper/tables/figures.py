@@ -11,11 +11,27 @@ from audit_wrapper.errors import SchemaError
 from audit_wrapper.reading import compact
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
+from audit_wrapper.tables.positions import columns, of_range
 from audit_wrapper.tables.reader import Reader
 
 Row = Mapping[str, Any]
 
 _POINTS = 3_000  # of a curve; a screen shows no more
+_OF_RANGE = (  # what the queries of positions begin with, in this order
+    "account",
+    "exchange",
+    "position_id",
+    "symbol",
+    "currency",
+    "is_open",
+    "opened_at",
+    "closed_at",
+    "fees",
+    "fees_other",
+    "entry_slippage",
+    "exit_slippage",
+    "gross_result",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +96,7 @@ async def read_figures(reader: Reader, within: Range, *, rows: int, gaps: int) -
 
     Raises SchemaError (the database has no views: it is of an older release), StoreUnavailable.
     """
-    queries = reader.queries("figures.sql")
+    queries = {**reader.queries("figures.sql"), **reader.queries("positions.sql")}
     async with reader.snapshot("read the figures of a report") as con:
         if not await con.fetchval(queries["has_views"]):
             raise SchemaError(
@@ -97,7 +113,12 @@ async def _read(con: Connection, queries: Queries, within: Range, rows: int, gap
         text = queries[name] if after is None else f"{queries[after]}\n{queries[name]}"
         return await con.fetch(text, *arguments, *limit)
 
-    positions = await read("positions", rows, after="in_range")
+    _, until, exchange, account, symbol, position = within.arguments
+    reckoned = await of_range(
+        con, queries, within.since, until, exchange=exchange, account=account, position=position, symbol=symbol
+    )
+    in_range = (*columns(reckoned, _OF_RANGE), until)
+    positions = await read("positions", rows, after="in_range", arguments=in_range)
     stops: Any = await con.fetch(queries["stops"], *_longest_without(positions, gaps))
     extent = await con.fetchrow(queries["extent"], *within.arguments[2:])
     database = await con.fetchrow(queries["database"])
@@ -106,9 +127,9 @@ async def _read(con: Connection, queries: Queries, within: Range, rows: int, gap
     return Figures(
         database=dict(database),
         accounts=await read("accounts"),
-        performance=await read("performance", after="in_range"),
+        performance=await read("performance", after="in_range", arguments=in_range),
         funding=await read("funding"),
-        equity=await read("equity", _POINTS, after="in_range"),
+        equity=await read("equity", _POINTS, after="in_range", arguments=in_range),
         positions=positions,
         gaps=stops,
         rejections=await read("rejections", rows),

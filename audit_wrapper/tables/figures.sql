@@ -1,7 +1,7 @@
 -- The figures of a report, for a range of time and whatever else it is restricted to. They come from the views audit.v_*, which
 -- anybody can query. What a view has for all time is computed here for the range, by the formula of the view that is
 -- named; tests hold the two against each other.
--- $1 since, $2 until (not included), $3 exchange, $4 account, $5 symbol, $6 position; NULL: not restricted.
+-- $1 since, $2 until (not included), $3 exchange, $4 account, $5 symbol, $6 position; NULL: not restricted; other arguments are named.
 
 -- name: has_views
 SELECT to_regclass('audit.v_positions') IS NOT NULL;
@@ -24,54 +24,54 @@ WHERE ($1::timestamptz IS NULL OR created_at >= $1) AND ($2::timestamptz IS NULL
 ORDER BY account, exchange;
 
 -- name: in_range
--- Begins the queries of positions. in_range: closed in the range, or not closed at its end; not those of which nothing was executed.
--- wanted leaves out early what cannot be in it: of a position that was closed in the range an order changed in it, give or take
--- a day for clocks that differ. Few positions are looked up one by one, many are reckoned in one go.
--- Where no price was meant for an entry or an exit, what was paid stands for it; then that slippage is not known, and not in it.
-WITH wanted AS (
-    SELECT o.account, o.exchange, o.position_id
-    FROM audit.v_orders o
-    WHERE o.position_id IS NOT NULL AND ($3::text IS NULL OR o.exchange = $3) AND ($4::text IS NULL OR o.account = $4)
-      AND ($6::text IS NULL OR o.position_id = $6)
-    GROUP BY o.account, o.exchange, o.position_id
-    HAVING ($2::timestamptz IS NULL OR min(o.created_at) < $2)
-       AND ($1::timestamptz IS NULL OR max(o.updated_at) >= $1 - interval '1 day'
-            OR bool_or(o.filled IS NULL OR o.status = 'UNKNOWN')
-            OR sum(o.filled * CASE o.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END) <> 0)
-), reckoned AS (
-    SELECT p.* FROM audit.v_position_figures p JOIN wanted USING (account, exchange, position_id)
-    WHERE (SELECT count(*) FROM wanted) > 2000
-    UNION ALL
-    SELECT p.* FROM wanted w CROSS JOIN LATERAL (
-        SELECT * FROM audit.v_position_figures v
-        WHERE v.account = w.account AND v.exchange = w.exchange AND v.position_id = w.position_id OFFSET 0
-    ) AS p
-    WHERE (SELECT count(*) FROM wanted) <= 2000
-), in_range AS (
-    SELECT p.account, p.exchange, p.position_id, p.symbol, p.currency, p.is_open, p.opened_at, p.closed_at, p.fees, p.fees_other,
-           p.entry_slippage, p.exit_slippage, p.entry_slippage + p.exit_slippage AS slippage, p.gross_result - p.fees AS net_result,
-           coalesce(p.entry_slippage, 0) + coalesce(p.exit_slippage, 0) AS slippage_known,
-           p.gross_result + coalesce(p.entry_slippage, 0) + coalesce(p.exit_slippage, 0) AS intended_known
-    FROM reckoned p
-    WHERE (p.executed > 0 OR p.is_open IS NULL) AND ($5::text IS NULL OR p.symbol = $5)
-      AND (p.closed_at IS NULL OR (($1::timestamptz IS NULL OR p.closed_at >= $1)
-                                   AND ($2::timestamptz IS NULL OR p.closed_at < $2)))
+-- Begins the queries of positions. in_range: the positions of the range (positions.sql), reckoned once for all of these queries, column
+-- by column: $1 accounts, $2 exchanges, $3 ids, $4 symbols, $5 currencies, $6 is_open, $7 opened_at, $8 closed_at, $9 fees,
+-- $10 fees_other, $11 entry_slippage, $12 exit_slippage, $13 gross_result; $14 until.
+-- What was closed later was open at the end of the range: it has no result in it.
+-- slippage_known: of the entry and the exit, as far as a price was meant for them; NULL: for neither.
+WITH in_range AS (
+    SELECT r.account, r.exchange, r.position_id, r.symbol, r.currency, r.opened_at, r.fees_other, r.closed_later,
+           CASE WHEN r.closed_later IS NOT NULL THEN true ELSE r.is_open END AS is_open,
+           CASE WHEN r.closed_later IS NULL THEN r.closed_at END AS closed_at,
+           CASE WHEN r.closed_later IS NULL THEN r.fees END AS fees, r.entry_slippage, r.exit_slippage,
+           r.entry_slippage + r.exit_slippage AS slippage,
+           CASE WHEN r.closed_later IS NULL THEN r.gross_result END AS gross_result,
+           CASE WHEN r.closed_later IS NULL THEN r.gross_result - r.fees END AS net_result,
+           CASE WHEN r.closed_later IS NULL AND r.gross_result IS NOT NULL THEN
+               CASE WHEN r.exit_slippage IS NULL THEN r.entry_slippage
+                    ELSE coalesce(r.entry_slippage, 0) + r.exit_slippage END END AS slippage_known
+    FROM (
+        SELECT p.*, CASE WHEN p.closed_at >= $14::timestamptz THEN p.closed_at END AS closed_later
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::timestamptz[],
+                    $8::timestamptz[], $9::numeric[], $10::jsonb[], $11::numeric[], $12::numeric[], $13::numeric[])
+             AS p (account, exchange, position_id, symbol, currency, is_open, opened_at, closed_at, fees, fees_other,
+                   entry_slippage, exit_slippage, gross_result)
+    ) AS r
 )
 
 -- name: positions
--- begins with in_range; as audit.v_positions
+-- begins with in_range; as audit.v_positions, less what came after the range. $15: so many, the newest
 , shown AS (
-    SELECT p.account, p.exchange, p.position_id, p.slippage_known, p.intended_known, count(*) OVER () AS of_so_many
+    SELECT p.*, count(*) OVER () AS of_so_many
     FROM in_range p
     ORDER BY p.closed_at DESC NULLS FIRST, p.opened_at DESC NULLS FIRST, p.account, p.exchange, p.position_id
-    LIMIT $7
+    LIMIT $15
 )
-SELECT p.*, s.slippage_known, s.intended_known, s.of_so_many
-FROM shown s CROSS JOIN LATERAL (
-    SELECT * FROM audit.v_positions v
-    WHERE v.account = s.account AND v.exchange = s.exchange AND v.position_id = s.position_id OFFSET 0
-) AS p
-ORDER BY p.closed_at DESC NULLS FIRST, p.opened_at DESC NULLS FIRST, p.account, p.exchange, p.position_id;
+SELECT s.account, s.exchange, s.position_id, s.symbol, p.side, s.currency, s.is_open, s.opened_at, s.closed_at, p.entry_quantity,
+       p.entry_price, s.entry_slippage, s.exit_slippage, s.slippage_known, s.gross_result + s.slippage_known AS intended_known,
+       s.gross_result, s.net_result, s.fees, s.of_so_many,
+       CASE WHEN s.closed_later IS NULL THEN p.exit_price END AS exit_price,
+       CASE WHEN s.closed_later IS NULL THEN s.fees_other END AS fees_other,
+       CASE WHEN s.closed_later IS NULL THEN p.seconds_open
+            ELSE round(extract(epoch FROM $14 - s.opened_at)::numeric, 6) END AS seconds_open,
+       CASE WHEN s.closed_later IS NULL THEN p.seconds_without_stop END AS seconds_without_stop,
+       CASE WHEN s.closed_later IS NULL THEN p.why_not
+            ELSE 'it was open at the end of this range, and closed at ' ||
+                 to_char(s.closed_later AT TIME ZONE 'utc', 'YYYY-MM-DD HH24:MI:SS') END AS why_not
+FROM shown s
+JOIN audit.v_positions p USING (account, exchange, position_id)
+WHERE p.position_id = ANY(ARRAY(SELECT position_id FROM shown))
+ORDER BY s.closed_at DESC NULLS FIRST, s.opened_at DESC NULLS FIRST, s.account, s.exchange, s.position_id;
 
 -- name: stops
 -- of the positions $1 (accounts), $2 (exchanges), $3 (ids): each interval, in seconds since the opening $4
@@ -86,8 +86,9 @@ CROSS JOIN LATERAL (
 ORDER BY w.place, s.from_at;
 
 -- name: performance
--- begins with in_range; as audit.v_performance, and beside it intended_known - slippage_known - fees = net_result, the fees
--- in other currencies, and of how many entries and exits the slippage is not known
+-- begins with in_range; as audit.v_performance, and beside it intended_known - slippage_known = gross_result, gross_result - fees
+-- = net_result, the fees in other currencies, of how many positions the slippage is known in part (slippage_positions: of how many
+-- it is known whole), and of how many entries and exits it is not
 , others AS (
     SELECT f.account, f.currency, jsonb_object_agg(f.key, f.fees) AS fees_other
     FROM (SELECT p.account, p.currency, o.key, sum(o.value::numeric) AS fees
@@ -110,8 +111,11 @@ FROM (
            max(greatest(e.peak, 0) - e.equity) FILTER (WHERE e.net_result IS NOT NULL) AS max_drawdown,
            CASE WHEN count(e.net_result) > 1 THEN avg(e.net_result) / nullif(stddev_samp(e.net_result), 0) END AS sharpe,
            count(*) FILTER (WHERE e.net_result IS NULL) AS unknown,
-           sum(e.intended_known) FILTER (WHERE e.net_result IS NOT NULL) AS intended_known,
+           sum(e.gross_result) FILTER (WHERE e.net_result IS NOT NULL) AS gross_result,
+           sum(e.gross_result) FILTER (WHERE e.net_result IS NOT NULL)
+               + sum(e.slippage_known) FILTER (WHERE e.net_result IS NOT NULL) AS intended_known,
            sum(e.slippage_known) FILTER (WHERE e.net_result IS NOT NULL) AS slippage_known,
+           count(e.slippage_known) FILTER (WHERE e.net_result IS NOT NULL AND e.slippage IS NULL) AS slippage_in_part,
            count(*) FILTER (WHERE e.net_result IS NOT NULL AND e.entry_slippage IS NULL) AS entries_not_meant,
            count(*) FILTER (WHERE e.net_result IS NOT NULL AND e.exit_slippage IS NULL) AS exits_not_meant
     FROM (
@@ -129,7 +133,7 @@ LEFT JOIN others o ON o.account = a.account AND o.currency = a.currency
 ORDER BY a.account, a.currency NULLS LAST;
 
 -- name: equity
--- begins with in_range; as audit.v_equity, with 0 where the range begins. Of more than $7 points, cut into a third of $7 pieces, the
+-- begins with in_range; as audit.v_equity, with 0 where the range begins. Of more than $15 points, cut into a third of $15 pieces, the
 -- highest, the lowest and the last of each.
 SELECT z.*
 FROM (
@@ -139,7 +143,7 @@ FROM (
     FROM (
         SELECT q.account, q.currency, q.exchange, q.position_id, q.symbol, q.closed_at, q.net_result, q.equity, q.peak,
                q.peak - q.equity AS drawdown, q.place, q.of_so_many,
-               CASE WHEN q.of_so_many <= $7 THEN q.place ELSE q.place / (q.of_so_many / ($7::bigint / 3) + 1) END AS piece
+               CASE WHEN q.of_so_many <= $15 THEN q.place ELSE q.place / (q.of_so_many / ($15::bigint / 3) + 1) END AS piece
         FROM (
             SELECT e.*, greatest(max(e.equity) OVER (PARTITION BY e.account, e.currency
                                                      ORDER BY e.closed_at, e.exchange, e.position_id), 0) AS peak

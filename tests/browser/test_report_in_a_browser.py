@@ -223,6 +223,8 @@ def test_it_is_used_with_the_keyboard_alone(seen: Seen) -> None:
 
 def test_dark_and_light(seen: Seen) -> None:
     def looks() -> tuple[str, str]:
+        # what was switched is told to the page before the next frame is drawn
+        seen.page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
         line = seen.page.evaluate("document.querySelector('.chart .scatterlayer .lines path').style.stroke")
         return seen.background(), str(line)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import functools
+import json
 import os
 import subprocess
 import sys
@@ -13,13 +16,19 @@ from typing import Any
 
 import asyncpg
 import pandas
+import pyarrow.parquet
 import pytest
 from conftest import UNIFIED, FakeJournal
+from positions import Fill, Positions, at
 
 from audit_wrapper import frames
+from audit_wrapper.command import main
 from audit_wrapper.errors import NothingFound, SettingsError, StoreUnavailable
 from audit_wrapper.records import PositionLink
+from audit_wrapper.settings import Settings
 from audit_wrapper.store.postgres import PostgresStore
+from audit_wrapper.tables import Reader
+from audit_wrapper.tables.figures import Range, read_figures
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = PositionLink(position_id="7", signal_id=42, how="scope")
@@ -126,6 +135,54 @@ async def test_positions_are_those_of_the_view(
     assert frame["why_not"][0] == row["why_not"]
 
 
+async def test_positions_are_those_closed_in_the_range_or_open_at_its_end(store: PostgresStore, audit_dsn: str) -> None:
+    bot = Positions("bybit")
+    for position, first, last in (("before", 10, 20), ("ends", 10, 200), ("within", 110, 120), ("around", 30, 400)):
+        bot.order(first, "buy", "1", Fill(first, "5", "1"), position=position)
+        bot.order(last, "sell", "1", Fill(last, "6", "1"), position=position)
+    bot.order(40, "buy", "1", Fill(40, "5", "1"), position="open")
+    bot.order(310, "buy", "1", Fill(310, "5", "1"), position="later")
+    bot.order(50, "buy", "1", position="unknown", answered=False)
+    bot.order(60, "buy", "1", position="nothing was executed")
+    await bot.deliver(store)
+
+    def of(**within: Any) -> set[str]:
+        return set(frames.positions(audit_dsn, **within)["position_id"])
+
+    everything = {"before", "ends", "within", "around", "open", "later", "unknown", "nothing was executed"}
+    assert of() == everything
+    assert of(since=at(100), until=at(300)) == {"ends", "within", "around", "open", "unknown"}
+    assert of(since=at(200), until=at(300)) == {"ends", "around", "open", "unknown"}, "the beginning is in it"
+    assert of(since=at(100), until=at(310)) == {"ends", "within", "around", "open", "unknown"}, "the end is not"
+    assert of(since=at(201)) == {"around", "open", "unknown", "later"}
+    assert of(until=at(45)) == {"before", "ends", "around", "open"}, "also those that were closed later"
+    assert of(since=at(100), position="open") == {"open"}
+    assert of(since=at(100), until=at(300), exchange="bybit", account="nobody") == set()
+    async with Reader(Settings(dsn=audit_dsn)) as reader:
+        report = await read_figures(reader, Range(since=at(100), until=at(300)), rows=99, gaps=9)
+    assert {row["position_id"] for row in report.positions} == of(since=at(100), until=at(300)), "one rule for all"
+
+
+async def test_fees_in_other_currencies_are_exact(store: PostgresStore, audit_dsn: str, tmp_path: Path) -> None:
+    bot = Positions("bybit")
+    bot.order(1, "buy", "1", Fill(1, "5", "1", "0.000000000123456789012345", "BNB"), position="7")
+    bot.order(2, "buy", "1", Fill(2, "5", "1", "0.1", "USDT"), position="8")
+    await bot.deliver(store)
+    fee = "0.000000000123456789012345"
+    assert frames.positions(audit_dsn)["fees_other"].tolist() == [{"BNB": Decimal(fee)}, None]
+    assert frames.positions(audit_dsn, floats=True)["fees_other"].tolist() == [{"BNB": float(fee)}, None]
+    for kind in ("csv", "jsonl", "parquet"):
+        file = tmp_path / f"positions.{kind}"
+        exported = await asyncio.to_thread(main, ["export", "positions", "--dsn", audit_dsn, "-o", str(file)])
+        assert exported == 0
+    with (tmp_path / "positions.csv").open(encoding="utf-8") as lines:
+        found = [[row["fees_other"] or None for row in csv.DictReader(lines)]]
+    found.append(pyarrow.parquet.read_table(tmp_path / "positions.parquet")["fees_other"].to_pylist())
+    assert found == [[f'{{"BNB": "{fee}"}}', None]] * 2
+    rows = [json.loads(line) for line in (tmp_path / "positions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["fees_other"] for row in rows] == [{"BNB": fee}, None], "an object, not a text"
+
+
 async def test_a_script_and_a_notebook(filled: FakeJournal, audit_dsn: str, tmp_path: Path) -> None:
     """The same cells without a running loop, and inside one, where asyncio.run would refuse."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "AUDIT_WRAPPER_DSN": audit_dsn}
@@ -151,7 +208,26 @@ def test_what_goes_wrong_is_raised_to_the_caller(audit_dsn: str, running: bool) 
     raises(StoreUnavailable, "read the orders", lambda: frames.orders("postgresql://u:p@127.0.0.1:9/none"))
     raises(SettingsError, "there is no setting 'simbol'", lambda: frames.orders(audit_dsn, simbol="x"))
     raises(NothingFound, "there is no order yet", lambda: frames.orders(audit_dsn, symbol="MNTUSDT"))
-    raises(ValueError, "Invalid isoformat", lambda: frames.orders(audit_dsn, since="yesterday"))
+    for strange in ("yesterday", "2026-13-01", 1_767_225_600, pandas.NaT, ""):
+        raises(
+            SettingsError,
+            "until=.* is no time: give an ISO date",
+            functools.partial(frames.orders, audit_dsn, until=strange),
+        )
+    raises(SettingsError, "before it begins", lambda: frames.fills(audit_dsn, since="2026-02-01", until="2026-01-01"))
+
+
+async def test_the_curve_of_the_example_goes_by_the_time_of_closing(store: PostgresStore, audit_dsn: str) -> None:
+    bot = Positions("bybit")
+    for position, first, last, price in (("1", 10, 300, "7"), ("2", 20, 100, "4"), ("3", 30, None, "")):
+        bot.order(first, "buy", "1", Fill(first, "5", "1"), position=position)
+        if last is not None:
+            bot.order(last, "sell", "1", Fill(last, price, "1"), position=position)
+    await bot.deliver(store)
+    (line,) = [line.strip() for line in str(frames.__doc__).splitlines() if "cumsum" in line]
+    curve = eval(line.removesuffix(".plot()"), {"positions": frames.positions(audit_dsn, floats=True)})
+    assert curve.tolist() == [-1.0, 1.0]
+    assert curve.index.tolist() == [pandas.Timestamp(at(100)), pandas.Timestamp(at(300))]
 
 
 def test_without_pandas_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -373,7 +373,7 @@ async def test_parquet_holds_every_value_or_says_that_it_is_text(
             value,
         )
     async with reader.snapshot(at_leisure=True) as con:
-        rows = await stream(con, reader.queries("orders.sql"), "orders", Wanted())
+        rows = await stream(con, reader, "orders", Wanted())
         scales = await rows.scales()
         file = BytesIO()
         writer = writing.Parquet(file, rows.fields, scales)
@@ -407,7 +407,7 @@ async def test_csv_tells_nothing_from_an_empty_text_and_keeps_what_is_in_it(
             text,
         )
     async with reader.snapshot(at_leisure=True) as con:
-        rows = await stream(con, reader.queries("orders.sql"), "orders", Wanted())
+        rows = await stream(con, reader, "orders", Wanted())
         names = [field.name for field in rows.fields]
         files = [BytesIO(), BytesIO()]
         writers = [writing.Csv(files[0], rows.fields), writing.JsonLines(files[1], rows.fields)]
@@ -435,7 +435,7 @@ async def test_parquet_has_row_groups_of_a_good_size(
         "SELECT 'A', 'NEW', gen_random_uuid(), '2026-01-01', i FROM generate_series(1, 27000) i"
     )
     async with reader.snapshot(at_leisure=True) as con:
-        rows = await stream(con, reader.queries("orders.sql"), "orders", Wanted())
+        rows = await stream(con, reader, "orders", Wanted())
         file = BytesIO()
         writer = writing.Parquet(file, rows.fields, await rows.scales())
         async for batch in rows:
@@ -471,7 +471,7 @@ async def test_a_stream_comes_in_batches(store: PostgresStore, reader: Reader, c
         "SELECT 'A', 'NEW', gen_random_uuid(), '2026-01-01' FROM generate_series(1, 12000)"
     )
     async with reader.snapshot(at_leisure=True) as con:
-        rows = await stream(con, reader.queries("orders.sql"), "orders", Wanted())
+        rows = await stream(con, reader, "orders", Wanted())
         sizes = [len(batch) async for batch in rows]
     assert sizes == [5000, 5000, 2000]
 
@@ -497,7 +497,7 @@ async def test_every_table_can_be_asked_with_every_filter_it_has(
         status=("FILLED",) if table in ("orders", "trades") else (),
     )
     async with reader.snapshot(at_leisure=True) as con:
-        rows = await stream(con, reader.queries("orders.sql"), table, wanted)
+        rows = await stream(con, reader, table, wanted)
         found = [row async for batch in rows for row in batch]
     if table == "fills":
         assert found == [], "nobody told of executions"

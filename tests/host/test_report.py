@@ -172,6 +172,7 @@ def test_the_result_of_two_positions_worked_out_by_hand(two_dsn: str, tmp_path: 
     assert page.ledger() == {
         "Intended result": "-15.0000",
         "Slippage and spread": "+3.9700",
+        "Gross result": "-11.0300",
         "Fees": "-6.0555",
         "Net result": "-17.0855",
     }
@@ -192,13 +193,20 @@ def test_accounts_and_currencies_stand_apart(two_dsn: str, tmp_path: Path) -> No
     assert page.ledger(1) == {
         "Intended result": "+4.00",
         "Slippage and spread": "0.00",
+        "Gross result": "+4.00",
         "Fees": "-0.12",
         "Net result": "+3.88",
     }
     sums = [row for row in page.tables["t-positions"] if row[0].startswith("sum")]
     assert [(row[0], row[1:6]) for row in sums] == [
-        ("sum of closed positions, USDT, account default", ["-15", "-3.97", "6.0555", "-17.0855", "USDT"]),
-        ("sum of closed positions, USD, account second", ["+4", "0", "0.12", "+3.88", "USD"]),
+        (
+            "sum of the 2 closed positions whose result is known, USDT, account default",
+            ["-15", "-3.97", "6.0555", "-17.0855", "USDT"],
+        ),
+        (
+            "sum of the 3 closed positions whose result is known, USD, account second",
+            ["+4", "0", "0.12", "+3.88", "USD"],
+        ),
     ]
 
 
@@ -238,7 +246,8 @@ async def test_a_range_of_all_is_what_the_views_say(days_dsn: str) -> None:
     rejections = await view(days_dsn, "SELECT * FROM audit.v_rejections")
     assert sorted(map(str, map(dict, whole.rejections))) == sorted(map(str, rejections))
     costs = whole.performance[0]
-    assert costs["intended_known"] - costs["slippage_known"] - costs["fees"] == costs["net_result"]
+    assert costs["intended_known"] - costs["slippage_known"] == costs["gross_result"]
+    assert costs["gross_result"] - costs["fees"] == costs["net_result"]
     assert costs["exits_not_meant"] > 0
     of_all = [row for row in whole.latency if row["action"] is None]
     bins = {row["exchange"]: 0 for row in of_all}
@@ -253,18 +262,28 @@ async def test_a_range_of_all_is_what_the_views_say(days_dsn: str) -> None:
     assert median["p50"] == next(row["p50"] for row in of_all if row["exchange"] == "bybit")
 
 
-async def test_many_positions_are_reckoned_in_one_go_to_the_same(days_dsn: str) -> None:
-    queries = by_name(FIGURES.read_text(encoding="utf-8"))
-    one_by_one = queries["in_range"] + queries["performance"]
-    in_one_go = one_by_one.replace("> 2000", "> 0").replace("<= 2000", "<= 0")
-    assert in_one_go.count("> 0\n") > one_by_one.count("> 0\n")
-    connection = await asyncpg.connect(days_dsn)
-    try:
-        first, second = [await connection.fetch(query, *[None] * 6) for query in (one_by_one, in_one_go)]
-    finally:
-        await connection.close()
-    assert first == second
-    assert len(first) == 2
+async def test_what_was_open_at_the_end_of_a_range_in_the_past_is_open_in_it(days_dsn: str, tmp_path: Path) -> None:
+    (around,) = await view(
+        days_dsn,
+        "SELECT *, opened_at + (closed_at - opened_at) / 2 AS between FROM audit.v_positions "
+        "WHERE net_result IS NOT NULL AND account = 'default' ORDER BY closed_at - opened_at DESC LIMIT 1",
+    )
+    until = around["between"]
+    then = await figures(days_dsn, account="default", until=until)
+    (row,) = [row for row in then.positions if row["position_id"] == around["position_id"]]
+    assert row["is_open"] is True
+    assert [row[name] for name in ("closed_at", "net_result", "fees", "exit_price", "slippage_known")] == [None] * 5
+    assert (
+        row["why_not"] == f"it was open at the end of this range, and closed at {around['closed_at']:%Y-%m-%d %H:%M:%S}"
+    )
+    assert row["entry_price"] == around["entry_price"]
+    assert abs(row["seconds_open"] - Decimal((until - around["opened_at"]).total_seconds())) < Decimal("0.001")
+    equity = await view(days_dsn, "SELECT * FROM audit.v_equity WHERE account = 'default'")
+    closed = [one["net_result"] for one in equity if one["closed_at"] < until]
+    assert (then.performance[0]["positions"], then.performance[0]["net_result"]) == (len(closed), sum(closed))
+    page = await asyncio.to_thread(made, days_dsn, tmp_path, "--account", "default", "--until", until.isoformat())
+    stand = dict(zip(page.column("t-positions", "position"), page.column("t-positions", "closed"), strict=True))
+    assert stand[around["position_id"]] == "still open"
 
 
 async def test_a_long_curve_is_thinned_out_and_keeps_its_extremes(
@@ -349,7 +368,7 @@ def test_every_figure_says_how_it_is_computed(two_dsn: str, tmp_path: Path) -> N
     labels = {row[0] for row in explained[1:]}
     assert set(page.ledger()) <= labels
     assert all("audit." in row[2] for row in explained[1:]), "each names what to query"
-    assert page.text.count("<summary>") == 2 * (4 + 6) + ("How that is known" in page.text)
+    assert page.text.count("<summary>") == 2 * (5 + 6) + ("How that is known" in page.text)
 
 
 def test_it_says_what_it_was_made_from(two_dsn: str, tmp_path: Path) -> None:
@@ -514,8 +533,8 @@ def test_small_averages_keep_digits_that_say_something() -> None:
     ]
     assert words.alike([Decimal("12.5"), Decimal("-0.126"), Decimal(0)]) == ["+12.50", "-0.13", "0.00"]
     assert words.aligned([Decimal("1.50"), Decimal("-0.125"), None]) == ["1.500", "-0.125", "\N{EN DASH}"]
-    assert [words.duration(s) for s in (0, Decimal("0.35"), 59.9, 60, 3_700, 200_000)] == [
-        "0 s", "0.35 s", "59.9 s", "1 min 0 s", "1 h 1 min", "2 d 7 h",
+    assert [words.duration(s) for s in (0, Decimal("0.000042"), Decimal("0.0042"), 0.01, Decimal("0.35"), 59.9, 60, 3_700, 200_000)] == [
+        "0 s", "0.04 ms", "4.2 ms", "0.01 s", "0.35 s", "59.9 s", "1 min 0 s", "1 h 1 min", "2 d 7 h",
     ]  # fmt: skip
 
 

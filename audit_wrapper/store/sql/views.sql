@@ -12,7 +12,7 @@ CREATE FUNCTION audit.bot_orders() RETURNS TABLE (
     average_price numeric, limit_price numeric, trigger_price numeric, reduce_only boolean, fee_status text, reason text,
     unified_symbol text, exchange_symbol text, exchange_status text, link_how text, replaced_by uuid, correlation_id uuid,
     origin text, found_by text
-) LANGUAGE sql STABLE AS $$
+) LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT o.id::bigint, o.position_id::text, o.exchange::text, o.symbol::text, o.order_id::text, o.client_order_id::text,
            o.type::text, o.side::text, o.size::numeric, o.price::numeric, o.status::text, o.filled::numeric,
            o.remaining::numeric, o.fee::numeric, o.fee_currency::text, o.created_at::timestamp, o.updated_at::timestamp,
@@ -24,7 +24,7 @@ CREATE FUNCTION audit.bot_orders() RETURNS TABLE (
 $$;
 
 -- A record that PostgreSQL can take apart: it cannot hold a NUL, which stands as a replacement character then.
-CREATE FUNCTION audit.readable(body json) RETURNS json LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION audit.readable(body json) RETURNS json LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN position('\u0000' IN body::text) = 0 THEN body ELSE replace(body::text, '\u0000', '\ufffd')::json END
 $$;
 
@@ -221,7 +221,7 @@ FROM (
 -- set the stop in its place, its last execution, or else its last change.
 CREATE FUNCTION audit.position_stops(
     of_account text, of_exchange text, of_position text, opening_side text, first_at timestamptz, last_at timestamptz
-) RETURNS TABLE (from_at timestamptz, until_at timestamptz, has_stop boolean, order_key uuid) LANGUAGE sql STABLE AS $$
+) RETURNS TABLE (from_at timestamptz, until_at timestamptz, has_stop boolean, order_key uuid) LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WITH stops AS (
         SELECT o.order_key, o.status <> 'UNKNOWN' AS is_sure,
                coalesce(taken.at, o.created_at AT TIME ZONE 'utc') AS from_at,
@@ -292,8 +292,8 @@ CROSS JOIN LATERAL audit.position_stops(
     CASE WHEN p.is_open IS NOT FALSE THEN now() ELSE coalesce(p.closed_at, p.last_fill_at) END) AS s;
 
 -- Positions, one row each. intended_result - slippage = gross_result, gross_result - fees = net_result.
--- The closed ones are found by their last execution, so that those of a time (closed_at) are found by an index; then each is
--- reckoned by itself, which OFFSET 0 sees to.
+-- The closed ones are found by their last execution, so that those of a time (closed_at) are found by an index; the others by
+-- what keeps v_position_figures from calling them closed. Then each is reckoned by itself, which OFFSET 0 sees to.
 CREATE VIEW audit.v_positions AS
 SELECT p.account, p.exchange, p.position_id, p.symbol, CASE p.side WHEN 'buy' THEN 'long' WHEN 'sell' THEN 'short' END AS side,
        p.signal_id, p.currency, p.is_open, p.opened_at, p.closed_at,
@@ -313,7 +313,8 @@ SELECT p.account, p.exchange, p.position_id, p.symbol, CASE p.side WHEN 'buy' TH
        ) END AS seconds_without_stop,
        p.orders, p.fills
 FROM (
-    SELECT o.account, o.exchange, o.position_id, f.exchange_at AS closed_at, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
+    SELECT o.account, o.exchange, o.position_id, f.exchange_at AS closed_at, q.symbol, q.side, q.signal_id, q.currency,
+           false AS is_open,
            q.opened_at, q.entry_quantity, q.entry_price, q.exit_quantity, q.exit_price, q.intended_entry_price,
            q.intended_exit_price, q.entry_slippage, q.exit_slippage, q.fees, q.fees_other, q.gross_result, q.why_not, q.orders,
            q.fills
@@ -328,11 +329,30 @@ FROM (
                       WHERE later.position_id = o.position_id AND later.exchange = o.exchange AND later.account = o.account
                         AND l.exchange_at > f.exchange_at)
     UNION ALL
-    SELECT q.account, q.exchange, q.position_id, NULL, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
+    SELECT o.account, o.exchange, o.position_id, NULL, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
            q.opened_at, q.entry_quantity, q.entry_price, q.exit_quantity, q.exit_price, q.intended_entry_price,
            q.intended_exit_price, q.entry_slippage, q.exit_slippage, q.fees, q.fees_other, q.gross_result, q.why_not, q.orders,
            q.fills
-    FROM audit.v_position_figures q WHERE q.closed_at IS NULL
+    FROM (
+        SELECT n.account, n.exchange, n.position_id
+        FROM (
+            SELECT o.account, o.exchange, o.position_id, o.side, o.filled, o.status,
+                   sum(f.quantity) FILTER (WHERE f.price IS NOT NULL) AS shown, count(f.order_key) AS fills,
+                   count(f.exchange_at) AS timed
+            FROM audit.bot_orders() o LEFT JOIN audit.fills f ON f.order_key = o.order_key
+            WHERE o.position_id IS NOT NULL
+            GROUP BY o.account, o.exchange, o.position_id, o.order_key, o.side, o.filled, o.status
+        ) AS n
+        GROUP BY n.account, n.exchange, n.position_id
+        HAVING bool_or(n.filled IS NULL OR n.status = 'UNKNOWN' OR n.timed < n.fills
+                       OR n.filled <> 0 AND (n.side IS NULL OR n.shown IS DISTINCT FROM n.filled))
+            OR coalesce(sum(n.filled * CASE n.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END), 0) <> 0 OR sum(n.timed) = 0
+    ) AS o
+    CROSS JOIN LATERAL (
+        SELECT * FROM audit.v_position_figures c
+        WHERE c.account = o.account AND c.exchange IS NOT DISTINCT FROM o.exchange AND c.position_id = o.position_id OFFSET 0
+    ) AS q
+    WHERE q.closed_at IS NULL
 ) AS p;
 
 -- Closed positions whose result is known, one after the other; the account begins at 0.
