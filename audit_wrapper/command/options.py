@@ -48,7 +48,8 @@ Until = Annotated[
 ]
 Position = Annotated[str | None, typer.Option("--position", metavar="ID", help="Of this position.")]
 Symbol = Annotated[
-    str | None, typer.Option("--symbol", help="Of this symbol: MNTUSDT, or ccxt's spelling MNT/USDT:USDT.")
+    str | None,
+    typer.Option("--symbol", help="Of this symbol, in any spelling; ccxt's (MNT/USDT:USDT) means that market alone."),
 ]
 Exchange = Annotated[str | None, typer.Option("--exchange", help="Of this exchange, as the bot names it.")]
 Status = Annotated[
