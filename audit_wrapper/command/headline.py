@@ -20,7 +20,7 @@ def header(story: Any) -> Iterator[Any]:
 
     told = _of_position(story) if story.meant.position_id is not None else _of_order(story)
     for words, style in told:
-        yield Text(words, style=style)
+        yield Text(plain(words), style=style)
 
 
 def _of_position(story: Any) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -92,7 +91,7 @@ def look(
 
     rows, more = run(read())
     if as_json:
-        voice.show(json.dumps([data_of(row) for row in rows], indent=2, ensure_ascii=False))
+        voice.show_json([data_of(row) for row in rows])
     if not rows:
         voice.say(f"there are no {table} like that")
         return WRONG

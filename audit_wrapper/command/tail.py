@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
@@ -102,21 +101,19 @@ def _print(voice: Voice, rows: Iterable[Any], as_json: bool) -> None:
         at, symbol, words = _read(row)
         outcome = plain(row["kind"])
         if as_json:
-            voice.show(
-                json.dumps(
-                    {
-                        "at": at.isoformat() if at else None,
-                        "exchange": row["exchange"],
-                        "account": row["account"],
-                        "symbol": symbol,
-                        "action": row["action"],
-                        "outcome": row["kind"],
-                        "words": words,
-                        "stored_at": row["stored_at"].isoformat(),
-                        "stored_no": row["stored_no"],
-                    },
-                    ensure_ascii=False,
-                )
+            voice.show_json(
+                {
+                    "at": at.isoformat() if at else None,
+                    "exchange": row["exchange"],
+                    "account": row["account"],
+                    "symbol": symbol,
+                    "action": row["action"],
+                    "outcome": row["kind"],
+                    "words": words,
+                    "stored_at": row["stored_at"].isoformat(),
+                    "stored_no": row["stored_no"],
+                },
+                indent=None,
             )
             continue
         line = Text.assemble(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import os
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer
-from called import called, started
+from called import ROOT, called, started
 
 import audit_wrapper.command.progress as progress_module
 from audit_wrapper.command.app import app
@@ -40,8 +45,8 @@ def raising(problem: BaseException) -> Callable[[], int]:
         (KeyboardInterrupt(), 130, "the next run goes on"),
         (asyncio.CancelledError(), 130, "the next run goes on"),
         (typer.BadParameter("it is no time"), 2, "it is no time (see --help)"),
-        (ModuleNotFoundError("No module named 'plotly'", name="plotly.graph_objects"), 2, "audit-wrapper[report]"),
-        (ModuleNotFoundError("No module named 'pandas'", name="pandas"), 2, "pip install audit-wrapper[frames]"),
+        (ModuleNotFoundError("No module named 'plotly'", name="plotly.graph_objects"), 2, "'audit-wrapper[report]'"),
+        (ModuleNotFoundError("No module named 'pandas'", name="pandas"), 2, "pip install 'audit-wrapper[frames]'"),
         (ModuleNotFoundError("No module named 'nowhere'", name="nowhere"), 1, "please report it: ModuleNotFoundError"),
         (BrokenPipeError("of a connection"), 1, "please report it: BrokenPipeError"),
         (ZeroDivisionError("division by zero"), 1, "please report it: ZeroDivisionError: division by zero"),
@@ -151,3 +156,40 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("stdout", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("words", ["--help", "upgrade --sql", "verify --help"])
+def test_a_stdout_that_takes_nothing_is_a_sentence(tmp_path: Path, words: str, stdout: str) -> None:
+    script = f"{shlex.quote(sys.executable)} -m audit_wrapper {words} {stdout}"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_WRAPPER_")}
+    found = subprocess.run(
+        ["/bin/sh", "-c", script],
+        cwd=tmp_path,
+        env=clean | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    why = {">/dev/full": "No space left on device", ">&-": "it is closed"}[stdout]
+    assert (found.returncode, found.stderr) == (2, f"audit-wrapper: stdout cannot be written: {why}\n")
+
+
+def test_what_somebody_else_wrote_breaks_neither_the_terminal_nor_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = "a\x1b[2Jb\x9b31mc\ud800d\u202ee\u4e2d\U0001f600"
+    voice = Voice()
+    voice.say(f"{hostile}\nsecond line")
+    voice.show_json({"words": hostile})
+    voice.show("lone \ud800")
+    out, err = capsys.readouterr()
+    assert err == "a\\x1b[2Jb\\x9b31mc\\ud800d\\u202ee\u4e2d\U0001f600\nsecond line\n"
+    data, _, last = out.rpartition("lone ")
+    assert json.loads(data) == {"words": hostile}
+    assert not {*"\x1b\x9b\u202e\ud800"} & {*out}
+    assert last == "\\ud800\n"
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    voice.show_json({"words": hostile})
+    assert json.loads(ascii_only.buffer.getvalue()) == {"words": hostile}  # type: ignore[attr-defined]

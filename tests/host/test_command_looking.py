@@ -581,7 +581,7 @@ def test_without_pyarrow_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     found = call("export", "orders", "-o", "x.parquet")
     assert found.code == 2
-    assert "pip install audit-wrapper[frames]" in found.err
+    assert "pip install 'audit-wrapper[frames]'" in found.err
     assert not list(here.iterdir())
     assert call("export", "orders", "-o", "x.csv").code == 0
 
@@ -642,3 +642,13 @@ def test_a_reader_that_has_seen_enough(here: Path, words: str) -> None:
     assert going.stderr is not None
     said = going.stderr.read()
     assert (going.wait(60), "Traceback" in said, "BrokenPipe" in said) == (0, False, False)
+
+
+@pytest.mark.parametrize("words", ["orders", "orders --json", "tail -n 3", "explain 1", "export events"])
+def test_a_stdout_whose_disk_is_full(here: Path, words: str) -> None:
+    with open("/dev/full", "wb") as full:
+        going = subprocess.run(
+            [sys.executable, "-m", "audit_wrapper", *words.split()], stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    said = b"audit-wrapper: stdout cannot be written: No space left on device\n"
+    assert (going.returncode, going.stderr) == (2, said)
