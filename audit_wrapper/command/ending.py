@@ -23,8 +23,6 @@ _Refused = cast(
 # what an extra of ours brings, by the name it is imported by
 _EXTRAS = {"jinja2": "report", "plotly": "report", "pandas": "frames", "pyarrow": "frames", "opentelemetry": "metrics"}
 
-_NO_SUCH_THING = ("3F000", "42P01", "42703")  # schema, table, column
-
 
 class Unreachable(Exception):
     """What a command cannot do without is away: the exchange answered nothing at all. The message is a sentence."""
@@ -111,10 +109,9 @@ def _usage(problem: typer.BadParameter) -> str:
 
 
 def _advice(problem: Exception) -> str:
-    """What to do about tables that are not there, or not as this release knows them."""
-    if getattr(problem.__cause__, "sqlstate", None) not in _NO_SUCH_THING:
-        return ""
-    return "; the trail's tables are not in this database, or of another release: audit-wrapper init makes them or upgrades them"
+    from audit_wrapper.tables.advice import advice
+
+    return advice(problem)
 
 
 def _unexpected(problem: Exception, voice: Voice) -> int:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pyarrow.parquet
@@ -26,6 +27,7 @@ from looked import EXCHANGES, day
 from test_command import ROOT, Ended
 
 from audit_wrapper import command
+from audit_wrapper.store.connection import shown
 
 Rows = list[dict[str, Any]]
 
@@ -245,6 +247,28 @@ def test_a_database_that_is_away_is_a_sentence(here: Path, call: Callable[..., E
     found = call(*words.split(), "--dsn", "postgresql://u:sekret@127.0.0.1:9/bot")
     assert (found.code, found.out) == (3, "")
     assert len(found.err.strip().splitlines()) == 1
+    assert "(database u@127.0.0.1:9/bot)" in found.err
+    assert "sekret" not in found.err
+
+
+def test_what_a_person_has_to_do_about_the_database_is_said(
+    looked_dsn: str, postgres_server: Any, call: Callable[..., Ended]
+) -> None:
+    other = looked_dsn.replace(looked_dsn.partition("?")[0].rpartition("/")[2], "nowhere")
+    found = call("orders", "--dsn", other)
+    assert found.code == 3
+    assert f"(database {shown(other)}); there is no database of this name on that server" in found.err
+    role = f"onlooker_{uuid4().hex[:8]}"
+    postgres_server.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
+    try:
+        found = call(
+            "orders", "--dsn", postgres_server.address_of(looked_dsn.partition("?")[0].rpartition("/")[2], role)
+        )
+    finally:
+        postgres_server.execute(f"DROP ROLE {role}")
+    assert found.code == 3
+    assert "; the role of this address lacks a right: " in found.err
+    assert f"(database {role}@" in found.err
 
 
 @pytest.mark.parametrize(
@@ -255,8 +279,9 @@ def test_a_database_without_a_trail_is_a_sentence(
 ) -> None:
     found = call(*words.split(), "--dsn", fresh_dsn)
     assert (found.code, found.out) == (3, "")
-    assert "has no audit trail" in found.err
-    assert "`audit-wrapper init` makes it" in found.err
+    assert found.err.count("the trail's tables are not in this database") == 1
+    assert "`audit-wrapper init` makes them" in found.err
+    assert f"(database {shown(fresh_dsn)})" in found.err
     assert not list(here.iterdir())
 
 
