@@ -23,7 +23,11 @@ Limit = Annotated[
 Before = Annotated[
     int | None,
     typer.Option(
-        "--before", min=1, max=2**63 - 1, metavar="ID", help="Older than the row with this id: the next page."
+        "--before",
+        min=1,
+        max=2**63 - 1,
+        metavar="ID",
+        help="The next page: older than the row with this id. The line below a page names it; --wide shows the id of every row.",
     ),
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide.")]
@@ -98,5 +102,6 @@ def look(
     if not as_json:
         show(voice, columns, rows, wide=wide)
     if more:
-        voice.say(f"there are more: --before {rows[-1]['id']} shows the next {limit}")
+        last = rows[-1]["id"]
+        voice.say(f"there are more: --before {last} shows the next {limit} ({last} is the id of the last row here)")
     return FINE

@@ -41,7 +41,7 @@ BotSchema = Annotated[
     str | None, typer.Option("--bot-schema", metavar="SCHEMA", help="The schema of the bot's tables.")
 ]
 Account = Annotated[str | None, typer.Option("--account", help="As the bot's trail names the account.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs: whole JSON on stdout, or nothing.")]
 Since = Annotated[datetime | None, typer.Option("--since", parser=moment, metavar="WHEN", help=WHEN)]
 Until = Annotated[
     datetime | None, typer.Option("--until", parser=moment, metavar="WHEN", help="The same; default: now.")

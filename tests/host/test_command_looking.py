@@ -181,7 +181,9 @@ def test_filters(
     assert {one["id"] for one in json.loads(found.out)} == {row["id"] for row in expected}
     assert found.code == (0 if expected else 2)
     if not expected:
-        assert found.err == f"there are no {table} like that\n"
+        assert (found.out, found.err) == ("[]\n", f"there are no {table} like that\n"), (
+            "done, and none there: no wrong usage"
+        )
 
 
 def test_several_statuses(here: Path, call: Callable[..., Ended], rows: Callable[..., Rows]) -> None:
@@ -199,9 +201,12 @@ def test_page_by_page_every_row_comes_once(
     while True:
         page = call(table, "--json", "--limit", "4", *further)
         seen += [one["id"] for one in json.loads(page.out)]
-        hint = re.fullmatch(r"there are more: (--before \d+) shows the next 4\n", page.err)
+        hint = re.fullmatch(
+            r"there are more: (--before (\d+)) shows the next 4 \(\2 is the id of the last row here\)\n", page.err
+        )
         if hint is None:
             break
+        assert int(hint[2]) == seen[-1]
         further = hint[1].split()
     time = {"orders": "created_at", "trades": "executed_at"}[table]
     assert seen == [row["id"] for row in rows(f"SELECT id FROM monitoring.{table} ORDER BY {time} DESC, id DESC")]

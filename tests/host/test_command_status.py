@@ -214,13 +214,24 @@ def test_under_a_second_with_a_large_journal(audit_dsn: str, tmp_path: Path, her
     assert said.json["lag"] == 60_000
 
 
-def test_open_questions_where_there_is_a_view(audit_dsn: str, tmp_path: Path, here: Here, postgres_server: Any) -> None:
+def test_open_questions_by_kind(audit_dsn: str, tmp_path: Path, here: Here, postgres_server: Any) -> None:
+    rows = (  # account, position, status, origin
+        ("links", "7", "FILLED", "bot"),
+        ("links", None, "FILLED", "bot"),  # unlinked: others of its account are linked
+        ("links", None, "FILLED", "external"),  # not the bot's
+        ("links", None, "REJECTED", "bot"),  # it came to nothing
+        ("links", "7", "UNKNOWN", "bot"),
+        ("without positions", None, "FILLED", "bot"),
+        ("without positions", None, "UNKNOWN", "bot"),
+    )
+
     async def make() -> None:
         connection = await asyncpg.connect(audit_dsn)
         try:
-            await connection.execute(
-                "CREATE OR REPLACE VIEW audit.v_open_questions AS "
-                "SELECT 'unknown'::text AS kind, n FROM generate_series(1, 3) n"
+            await connection.executemany(
+                "INSERT INTO monitoring.orders (account, position_id, status, origin, exchange, symbol, order_id, order_key) "
+                "VALUES ($1, $2, $3, $4, 'x', 'A', 'id', gen_random_uuid())",
+                rows,
             )
         finally:
             await connection.close()
@@ -229,7 +240,7 @@ def test_open_questions_where_there_is_a_view(audit_dsn: str, tmp_path: Path, he
         record(trail, 1)
     postgres_server.run(make())
     found = here("status", "--journal", tmp_path, "--dsn", audit_dsn, "--json").json
-    assert found["database"]["questions"] == {"unknown": 3}
+    assert found["database"]["questions"] == {"gap": 1, "unknown": 2, "unlinked": 1}
 
 
 def test_in_a_process_of_its_own_with_settings_of_the_environment(audit_dsn: str, tmp_path: Path) -> None:
