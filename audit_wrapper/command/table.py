@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,8 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int], width: int | None
 
 def painted(text: Any) -> str:
     """A rich Text as it goes to stdout: with colours where that is a terminal that has them, and NO_COLOR is not set."""
+    if not sys.stdout.isatty() and not any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE")):
+        return str(text.plain)
     from rich.console import Console
 
     made = io.StringIO()

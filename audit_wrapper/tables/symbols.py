@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from audit_wrapper.errors import NothingFound
-from audit_wrapper.reading import compact
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
 
@@ -56,6 +55,8 @@ async def meant_by(con: Connection, sql: Queries, text: str, exchange: str | Non
 
 def is_meant(text: str, symbol: str | None, unified: str | None = None, own: str | None = None) -> bool:
     """Whether an order is of the market `text`. symbol: as its row has it; unified, own: as ccxt and the exchange spell it."""
+    from audit_wrapper.reading import compact  # with it come all exchanges, and few ask for a symbol
+
     wanted = text.upper()
     if "/" not in wanted:
         names = (symbol, own, compact(symbol), compact(unified))

@@ -138,6 +138,7 @@ def test_every_command_has_an_example_and_the_codes(capsys: pytest.CaptureFixtur
         below = getattr(command, "commands", None)
         if below is None:
             return [path]
+        assert list(below)
         return [found for name, one in below.items() for found in paths(one, [*path, name])]
 
     for path in paths(typer.main.get_command(app), []):
@@ -193,3 +194,33 @@ def test_what_somebody_else_wrote_breaks_neither_the_terminal_nor_json(
     monkeypatch.setattr(sys, "stdout", ascii_only)
     voice.show_json({"words": hostile})
     assert json.loads(ascii_only.buffer.getvalue()) == {"words": hostile}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("words", "never"),
+    [
+        ("--help", {"asyncpg", "audit_wrapper.trail", "audit_wrapper.tables"}),
+        ("orders --help", {"asyncpg", "audit_wrapper.trail", "audit_wrapper.tables"}),
+        ("orders", {"rich.console", "audit_wrapper.trail", "audit_wrapper.exchanges", "audit_wrapper.journal"}),
+        ("explain 1", {"rich.console", "audit_wrapper.trail", "audit_wrapper.recorder", "audit_wrapper.journal"}),
+        ("status", {"pandas", "audit_wrapper.trail", "audit_wrapper.delivery", "audit_wrapper.exchanges"}),
+    ],
+)
+def test_a_command_loads_what_it_needs_and_no_more(tmp_path: Path, words: str, never: set[str]) -> None:
+    """Half a second of imports is what a person waits for: the database answers in less."""
+    program = (
+        "import sys; from audit_wrapper.command import main; main(); print(' '.join(sys.modules), file=sys.stderr)"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "AUDIT_WRAPPER_DSN": "postgresql://u@127.0.0.1:9/bot"}
+    found = subprocess.run(
+        [sys.executable, "-c", program, *words.split()], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    loaded = {*found.stderr.splitlines()[-1].split()}
+    assert "audit_wrapper.command.app" in loaded
+    assert not loaded & never
+
+
+def test_help_has_a_line_for_each_command(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = called(capsys, "--help").out
+    for name in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
+        assert re.search(rf"^  {name} +[A-Z].+[.?]$", shown, re.MULTILINE), name
