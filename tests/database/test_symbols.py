@@ -14,10 +14,12 @@ from audit_wrapper.records import Market
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.postgres import PostgresStore
 from audit_wrapper.tables import Reader
+from audit_wrapper.tables.events import Tail
 from audit_wrapper.tables.export import stream
 from audit_wrapper.tables.figures import Range, read_figures
 from audit_wrapper.tables.finding import find
 from audit_wrapper.tables.orders import TABLES, Wanted, newest
+from audit_wrapper.tables.symbols import meant_by
 
 # exchange, ccxt's spelling, the exchange's own: one position with one order of each, whose number is its place here
 MARKETS = (
@@ -81,6 +83,11 @@ async def test_every_spelling_means_the_same_everywhere(reader: Reader, text: st
         assert len(found["fills"]) == len(numbers)
         linked = (json.loads(row["body"]).get("position") for row in found["events"])
         assert {link["position_id"] for link in linked if link} == numbers
+        symbols = await meant_by(con, sql, text)
+        tail = Tail({**sql, **reader.queries("events.sql")}, symbols=symbols)
+        newest_records = await tail.begin(con, 1000)
+        assert [row["body"] for row in newest_records] == [row["body"] for row in sorted(found["events"], key=lambda row: row["stored_no"])]  # fmt: skip
+        assert await tail.new(con) == []
         for number in range(len(MARKETS)):
             meant = find(con, reader.queries("story.sql"), f"position:{number}", symbol=text)
             if str(number) in numbers:

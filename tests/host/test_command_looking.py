@@ -357,6 +357,8 @@ def test_tail_shows_the_newest(here: Path, call: Callable[..., Ended], rows: Cal
     assert refused["words"] == "-4045: Reach max stop order limit."
     sent = next(one for one in data if one["outcome"] == "intent" and one["action"] == "place")
     assert re.match(r"POST /fapi/v1/order side=BUY .*type=MARKET quantity=10$", sent["words"])
+    assert call("tail", "-n", "1000", "--symbol", "mnt/usdt:usdt", "--json").out
+    assert call("tail", "--symbol", "MNT/USDT").err == "there is no record like that yet among the newest 50,000\n"
     only = call("tail", "-n", "1000", "--exchange", "bybit", "--json").out.splitlines()
     assert {json.loads(line)["exchange"] for line in only} == {"bybit"}
 
