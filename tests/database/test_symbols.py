@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import asyncpg
 import pytest
 from conftest import FakeJournal
 from positions import Fill, Positions
@@ -131,3 +132,32 @@ async def test_pages_of_several_spellings(reader: Reader) -> None:
             before = rows[-1]["id"]
             seen += [int(row["position_id"]) for row in rows]
     assert sorted(seen) == sorted(MEANT["BTCUSDT"])
+
+
+async def test_open_questions_and_funding_of_a_market(
+    store: PostgresStore, audit_dsn: str, connection: asyncpg.Connection
+) -> None:
+    for settle in ("USDT", None):
+        market = Market(
+            symbol="BTC/USDT:USDT" if settle else "BTC/USDT", exchange_symbol="BTCUSDT", base="BTC", quote="USDT",
+            settle=settle, type="swap" if settle else "spot",
+        )  # fmt: skip
+        of = Positions("bybit", market=market)
+        of.order(0, "buy", "1", answered=False, position="1" if settle else "2")
+        await of.deliver(store)
+    await connection.execute(
+        "INSERT INTO audit.funding (exchange, account, symbol, payment_id, amount, currency, exchange_at) "
+        "VALUES ('bybit', 'default', 'BTCUSDT', '1', 3, 'USDT', now())"
+    )
+    async with Reader(Settings(dsn=audit_dsn)) as reader:
+        for text, positions, payments in (
+            ("BTC/USDT:USDT", {"1"}, 1),
+            ("BTC/USDT", {"2"}, 0),
+            ("BTCUSDT", {"1", "2"}, 1),
+        ):
+            figures = await read_figures(reader, Range(symbol=text), rows=9, gaps=1)
+            keys = {row["order_key"] for row in figures.questions if row["kind"] == "unknown"}
+            rows = await connection.fetch("SELECT position_id FROM monitoring.orders WHERE order_key = ANY($1)", keys)
+            assert {row["position_id"] for row in rows} == positions
+            assert {row["n"] for row in figures.question_kinds if row["kind"] == "unknown"} == {len(positions)}
+            assert sum(row["payments"] for row in figures.funding) == payments
