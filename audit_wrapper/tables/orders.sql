@@ -55,16 +55,20 @@ SELECT symbol FROM spelling WHERE symbol IS NOT NULL;
 
 -- name: markets_of_symbols
 -- What the spellings $1 stand for on the exchanges $2: as ccxt and the exchange spell it in the newest and the oldest few orders. An
--- exchange that has one spelling for several markets is asked by its letters too (symbols.py).
+-- exchange that has one spelling for several markets is asked by its letters too (symbols.py). From one place in the index of symbols on,
+-- and what is of the next symbol left out: by = the planner would go through the orders by their time, and of a rare symbol through all.
 SELECT DISTINCT s.symbol, o.unified_symbol, o.exchange_symbol
 FROM unnest($1::text[]) AS s (symbol) CROSS JOIN unnest($2::text[]) AS e (exchange)
 CROSS JOIN LATERAL (
-    (SELECT n.unified_symbol, n.exchange_symbol FROM "monitoring"."orders" n
-     WHERE n.symbol = s.symbol AND n.exchange = e.exchange ORDER BY n.created_at DESC LIMIT 10)
+    (SELECT n.symbol, n.exchange, n.unified_symbol, n.exchange_symbol FROM "monitoring"."orders" n
+     WHERE (n.symbol, n.exchange, n.created_at) <= (s.symbol, e.exchange, 'infinity')
+     ORDER BY n.symbol DESC, n.exchange DESC, n.created_at DESC LIMIT 10)
     UNION ALL
-    (SELECT n.unified_symbol, n.exchange_symbol FROM "monitoring"."orders" n
-     WHERE n.symbol = s.symbol AND n.exchange = e.exchange ORDER BY n.created_at LIMIT 10)
-) AS o;
+    (SELECT n.symbol, n.exchange, n.unified_symbol, n.exchange_symbol FROM "monitoring"."orders" n
+     WHERE (n.symbol, n.exchange, n.created_at) >= (s.symbol, e.exchange, '-infinity')
+     ORDER BY n.symbol, n.exchange, n.created_at LIMIT 10)
+) AS o
+WHERE o.symbol = s.symbol AND o.exchange = e.exchange;
 
 -- name: exchanges_of_orders
 WITH RECURSIVE name AS (

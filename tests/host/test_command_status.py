@@ -214,6 +214,30 @@ def test_under_a_second_with_a_large_journal(audit_dsn: str, tmp_path: Path, her
     assert said.json["lag"] == 60_000
 
 
+def test_open_questions_where_there_is_a_view(audit_dsn: str, tmp_path: Path, here: Here, postgres_server: Any) -> None:
+    async def drop() -> None:
+        connection = await asyncpg.connect(audit_dsn)
+        try:
+            await connection.execute("DROP VIEW audit.v_open_questions CASCADE")
+        finally:
+            await connection.close()
+
+    with AuditTrail.open(audit_dsn, journal=tmp_path, ask_exchange="off") as trail:
+        record(trail, 2)  # each says that something is missing
+    where = ("status", "--journal", tmp_path, "--dsn", audit_dsn, "--json")
+    assert here(*where).json["database"]["questions"] == {"gap": 2}
+    postgres_server.run(drop())
+    assert here(*where).json["database"]["questions"] is None
+
+
+def test_in_a_process_of_its_own_with_settings_of_the_environment(audit_dsn: str, tmp_path: Path) -> None:
+    with AuditTrail.open(audit_dsn, journal=tmp_path, ask_exchange="off") as trail:
+        record(trail, 1)
+    said = ended(process("status", AUDIT_WRAPPER_DSN=audit_dsn, AUDIT_WRAPPER_JOURNAL=str(tmp_path)))
+    assert (said.code, said.err) == (0, "")
+    assert "0 records wait" in said.first
+
+
 def test_open_questions_by_kind(audit_dsn: str, tmp_path: Path, here: Here, postgres_server: Any) -> None:
     rows = (  # account, position, status, origin
         ("links", "7", "FILLED", "bot"),
@@ -241,14 +265,6 @@ def test_open_questions_by_kind(audit_dsn: str, tmp_path: Path, here: Here, post
     postgres_server.run(make())
     found = here("status", "--journal", tmp_path, "--dsn", audit_dsn, "--json").json
     assert found["database"]["questions"] == {"gap": 1, "unknown": 2, "unlinked": 1}
-
-
-def test_in_a_process_of_its_own_with_settings_of_the_environment(audit_dsn: str, tmp_path: Path) -> None:
-    with AuditTrail.open(audit_dsn, journal=tmp_path, ask_exchange="off") as trail:
-        record(trail, 1)
-    said = ended(process("status", AUDIT_WRAPPER_DSN=audit_dsn, AUDIT_WRAPPER_JOURNAL=str(tmp_path)))
-    assert (said.code, said.err) == (0, "")
-    assert "0 records wait" in said.first
 
 
 def test_watching_until_ctrl_c(audit_dsn: str, tmp_path: Path) -> None:
