@@ -18,15 +18,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from audit_wrapper.delivery import Delivery
 from audit_wrapper.errors import JournalError, JournalInUse
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import Entry, Finding, Journal, Room
 from audit_wrapper.journal.interface import READ_BYTES
 from audit_wrapper.journal.lock import FolderLock
+
+if TYPE_CHECKING:
+    from audit_wrapper.delivery import Delivery
 
 OpenJournal = Callable[[Path], Journal]
 

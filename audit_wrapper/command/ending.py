@@ -12,7 +12,7 @@ from typing import cast
 import typer
 
 from audit_wrapper.command.codes import AWAY, BROKEN_OFF, DIFFERS, FINE, PROG, WRONG
-from audit_wrapper.command.voice import Voice, hush, is_unread
+from audit_wrapper.command.voice import Unwritable, Voice, hush, is_unread
 from audit_wrapper.errors import AuditWrapperError, JournalError, StoreError
 from audit_wrapper.settings import DEBUG
 
@@ -22,8 +22,6 @@ _Refused = cast(
 )
 # what an extra of ours brings, by the name it is imported by
 _EXTRAS = {"jinja2": "report", "plotly": "report", "pandas": "frames", "pyarrow": "frames", "opentelemetry": "metrics"}
-
-_NO_SUCH_THING = ("3F000", "42P01", "42703")  # schema, table, column
 
 
 class Unreachable(Exception):
@@ -43,6 +41,11 @@ def spoken(work: Callable[[], int], voice: Voice) -> int:
     except _Refused as problem:
         voice.say(_usage(problem))
         return WRONG
+    except Unwritable as problem:
+        if isinstance(problem.problem, BrokenPipeError) and is_unread():
+            hush()  # `| head` has seen enough
+            return FINE
+        return _unwritable(problem, voice)
     except (StoreError, JournalError, Unreachable) as problem:
         voice.say(f"{PROG}: {problem}{_advice(problem)}")
         return AWAY
@@ -60,14 +63,31 @@ def spoken(work: Callable[[], int], voice: Voice) -> int:
             return _unexpected(problem, voice)  # another pipe, or a connection
         hush()  # `| head` has seen enough
         return FINE
+    except OSError as problem:
+        return _unwritable(Unwritable(problem), voice) if _of_help(problem) else _unexpected(problem, voice)
     except ImportError as problem:
         extra = _EXTRAS.get((problem.name or "").partition(".")[0])
         if extra is None:
             return _unexpected(problem, voice)
-        voice.say(f"{PROG}: {problem.name} is not installed: pip install audit-wrapper[{extra}]")
+        voice.say(f"{PROG}: {problem.name} is not installed: pip install 'audit-wrapper[{extra}]'")
         return WRONG
     except Exception as problem:
         return _unexpected(problem, voice)
+
+
+def _of_help(problem: OSError) -> bool:
+    """Whether it was raised where typer writes, which is help, to stdout; or by what stands for a stdout that is closed."""
+    frame = problem.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    name = frame.tb_frame.f_globals.get("__name__", "") if frame is not None else ""
+    return name.partition(".")[0] in ("typer", "click") or name == Voice.__module__
+
+
+def _unwritable(problem: Unwritable, voice: Voice) -> int:
+    voice.say(f"{PROG}: {problem}")
+    hush()
+    return WRONG
 
 
 def _usage(problem: typer.BadParameter) -> str:
@@ -89,10 +109,9 @@ def _usage(problem: typer.BadParameter) -> str:
 
 
 def _advice(problem: Exception) -> str:
-    """What to do about tables that are not there, or not as this release knows them."""
-    if getattr(problem.__cause__, "sqlstate", None) not in _NO_SUCH_THING:
-        return ""
-    return "; the trail's tables are not in this database, or of another release: audit-wrapper init makes them or upgrades them"
+    from audit_wrapper.tables.advice import advice
+
+    return advice(problem)
 
 
 def _unexpected(problem: Exception, voice: Voice) -> int:

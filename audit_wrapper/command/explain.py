@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -75,14 +74,14 @@ def explain(
         voice.say(f"{what!r} may mean one of {len(candidates)}; say which:")
         for one in candidates[:_MOST_SHOWN]:
             place = f"{plain(one.exchange)} {plain(one.symbol)}, account {plain(one.account)}"
-            voice.say(f"  {one.name}  {plain(one.words)}; {place}; {one.at:%Y-%m-%d %H:%M:%S}")
+            voice.say(f"  {plain(one.name)}  {plain(one.words)}; {place}; {one.at:%Y-%m-%d %H:%M:%S}")
         if len(candidates) > _MOST_SHOWN:
             voice.say(f"  and {len(candidates) - _MOST_SHOWN} more: say more of it")
         if len({one.name for one in candidates}) < len(candidates):
             voice.say("with --exchange, --account or --symbol")
         return WRONG
     if json:
-        voice.show(json_module.dumps(_data(story), indent=2, ensure_ascii=False))
+        voice.show_json(_data(story))
     else:
         from audit_wrapper.command.headline import header
 

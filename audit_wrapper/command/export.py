@@ -19,7 +19,7 @@ from audit_wrapper.command import looking, options
 from audit_wrapper.command.codes import FINE, WRONG
 from audit_wrapper.command.looking import wanted_of
 from audit_wrapper.command.running import run
-from audit_wrapper.command.voice import Voice
+from audit_wrapper.command.voice import StdoutBytes, Voice
 from audit_wrapper.records import OrderStatus
 
 _SIGN_OF_LIFE_S = 5.0
@@ -164,8 +164,9 @@ async def _writer(kind: Format, file: BinaryIO, stream: Any, voice: Voice) -> An
 def _file(output: Path | None) -> Iterator[BinaryIO]:
     """What is written to; it is in its place only once all of it is there."""
     if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        file = StdoutBytes()
+        yield file  # type: ignore[misc]
+        file.flush()
         return
     try:
         with tempfile.NamedTemporaryFile(

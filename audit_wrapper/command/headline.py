@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from audit_wrapper.command.table import plain
 from audit_wrapper.tables.telling import span
+
+# how the causes in why_not of audit.v_positions begin that are of one figure alone
+_OF_SLIPPAGE, _OF_FEES = "no price was meant", "a fee is not known"
 
 
 def header(story: Any) -> Iterator[Any]:
@@ -17,7 +20,7 @@ def header(story: Any) -> Iterator[Any]:
 
     told = _of_position(story) if story.meant.position_id is not None else _of_order(story)
     for words, style in told:
-        yield Text(words, style=style)
+        yield Text(plain(words), style=style)
 
 
 def _of_position(story: Any) -> Iterator[tuple[str, str]]:
@@ -33,34 +36,52 @@ def _of_position(story: Any) -> Iterator[tuple[str, str]]:
     if row is None:
         yield f"result, fees, slippage and time without a stop are not known: {why}", ""
         return
-    ended = "open"
-    if row["closed_at"] is not None:
-        ended = f"closed {plain(row['closed_at'])} UTC after {span(row['closed_at'] - row['opened_at'])}"
     yield (
-        f"entry {_part(row['entry_quantity'], row['entry_price'])}; exit {_part(row['exit_quantity'], row['exit_price'])}; {ended}",
+        f"entry {_part(row['entry_quantity'], row['entry_price'])}; exit {_part(row['exit_quantity'], row['exit_price'])}; "
+        f"{_ended(row)}",
         "",
     )
     unit = f" {row['currency']}" if row["currency"] else ""
-    fees = f"fees {_money(row['fees'], unit)}"
-    if row["net_result"] is None:
-        yield f"result not known: {why}; {fees}", "bold"
-    else:
-        yield (
-            f"result {row['net_result']:f}{unit} = {_money(row['gross_result'], unit)} by the prices, less {fees}",
-            "bold",
-        )
-    entry, exit_ = row["intended_entry_price"], row["intended_exit_price"]
-    if row["slippage"] is not None:
-        meant_at = f"{_average(entry)} in, {_average(exit_)} out"
-        yield f"slippage {row['slippage']:f}{unit} against the prices that were meant: {meant_at}", ""
-    else:
-        yield (
-            f"slippage not known: {why}" + (f"; the entry was meant at {_average(entry)}" if entry is not None else ""),
-            "",
-        )
+    yield _result(row, unit, why), "bold"
+    yield _slippage(row, unit, why), ""
     if row.get("fees_other"):
         yield f"fees in other currencies: {plain(row['fees_other'])}", ""
     yield _unprotected(story, row["seconds_without_stop"])
+
+
+def _ended(row: Mapping[str, Any]) -> str:
+    if row["closed_at"] is not None:
+        return f"closed {plain(row['closed_at'])} UTC after {span(row['closed_at'] - row['opened_at'])}"
+    return {True: "open", False: "closed, when is not known"}.get(row["is_open"], "whether it is open is not known")
+
+
+def _result(row: Mapping[str, Any], unit: str, why: str | None) -> str:
+    fees = f"fees {_money(row['fees'], unit)}"
+    if row["net_result"] is not None:
+        return f"result {row['net_result']:f}{unit} = {_money(row['gross_result'], unit)} by the prices, less {fees}"
+    causes = _causes(why, but=_OF_SLIPPAGE)
+    if row["gross_result"] is not None:
+        return f"result {row['gross_result']:f}{unit} by the prices; less fees it is not known: {causes}"
+    return f"result not known: {causes}; {fees}"
+
+
+def _slippage(row: Mapping[str, Any], unit: str, why: str | None) -> str:
+    entry, exit_ = row["intended_entry_price"], row["intended_exit_price"]
+    if row["slippage"] is not None:
+        meant_at = f"{_average(entry)} in, {_average(exit_)} out"
+        return f"slippage {row['slippage']:f}{unit} against the prices that were meant: {meant_at}"
+    parts = [
+        f"of the {name} it is {row[f'{name}_slippage']:f}{unit}, meant at {_average(price)}"
+        for name, price in (("entry", entry), ("exit", exit_))
+        if row[f"{name}_slippage"] is not None
+    ]
+    return "; ".join([f"slippage not known: {_causes(why, but=_OF_FEES)}", *parts])
+
+
+def _causes(why: str | None, *, but: str) -> str:
+    """The causes of one figure: the view names those of all figures of the position, one after the other."""
+    causes = [cause for cause in (why or "").split("; ") if cause and not cause.startswith(but)]
+    return "; ".join(causes) or "nobody says why"
 
 
 def _unprotected(story: Any, seconds: Decimal | None) -> tuple[str, str]:

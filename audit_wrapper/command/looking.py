@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -24,7 +23,11 @@ Limit = Annotated[
 Before = Annotated[
     int | None,
     typer.Option(
-        "--before", min=1, max=2**63 - 1, metavar="ID", help="Older than the row with this id: the next page."
+        "--before",
+        min=1,
+        max=2**63 - 1,
+        metavar="ID",
+        help="The next page: older than the row with this id. The line below a page names it; --wide shows the id of every row.",
     ),
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide.")]
@@ -92,12 +95,13 @@ def look(
 
     rows, more = run(read())
     if as_json:
-        voice.show(json.dumps([data_of(row) for row in rows], indent=2, ensure_ascii=False))
+        voice.show_json([data_of(row) for row in rows])
     if not rows:
         voice.say(f"there are no {table} like that")
         return WRONG
     if not as_json:
         show(voice, columns, rows, wide=wide)
     if more:
-        voice.say(f"there are more: --before {rows[-1]['id']} shows the next {limit}")
+        last = rows[-1]["id"]
+        voice.say(f"there are more: --before {last} shows the next {limit} ({last} is the id of the last row here)")
     return FINE

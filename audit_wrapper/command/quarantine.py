@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime
 from itertools import groupby
@@ -67,7 +66,7 @@ def list_quarantined(
     waiting, total = run(_read(settings, _checked(stream), seq, limit))
     voice = Voice()
     if as_json:
-        voice.show(_json(waiting, total))
+        voice.show_json({"total": total, "entries": msgspec.to_builtins(waiting)})
     elif not waiting:
         voice.show("nothing is in quarantine" if (stream, seq) == (None, None) else "nothing of that is in quarantine")
     else:
@@ -169,7 +168,7 @@ async def _retry(settings: Settings, stream: str | None, seq: int | None, voice:
                 done = await store.retry_quarantined(stream, seq, told)
     if as_json:
         again = [{"stream": str(one), "seq": number, "reason": reason} for one, number, reason in refused]
-        voice.show(json.dumps({"brought_in": done, "refused": again}, indent=2, ensure_ascii=False))
+        voice.show_json({"brought_in": done, "refused": again})
     elif not total:
         voice.show("nothing is in quarantine")
     else:
@@ -177,10 +176,6 @@ async def _retry(settings: Settings, stream: str | None, seq: int | None, voice:
         for one, number, reason in refused:
             voice.show(f"  stream {one}, entry {number}: {_line(reason)}")
     return DIFFERS if refused else FINE
-
-
-def _json(waiting: list[Waiting], total: int) -> str:
-    return json.dumps({"total": total, "entries": msgspec.to_builtins(waiting)}, indent=2, ensure_ascii=False)
 
 
 def _table(waiting: list[Waiting]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Annotated
@@ -83,7 +82,7 @@ async def _rebuild(settings: Settings, voice: Voice, as_json: bool) -> int:
                 orders = await store.rebuild(told)
     took = time.monotonic() - began
     if as_json:
-        voice.show(json.dumps({"orders": orders, "seconds": round(took, 3)}))
+        voice.show_json({"orders": orders, "seconds": round(took, 3)}, indent=None)
     else:
         voice.show(f"{orders:,} orders were made anew, in {duration(took)}")
     return FINE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -71,12 +73,16 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int], width: int | None
 
 def painted(text: Any) -> str:
     """A rich Text as it goes to stdout: with colours where that is a terminal that has them, and NO_COLOR is not set."""
+    if not sys.stdout.isatty() and not any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE")):
+        return str(text.plain)
     from rich.console import Console
 
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=max(10_000, terminal_width()))
-    with console.capture() as capture:
-        console.print(text, end="")
-    return capture.get()
+    made = io.StringIO()
+    # None: as the environment says (FORCE_COLOR)
+    is_terminal = True if sys.stdout.isatty() else None
+    width = max(10_000, terminal_width())
+    Console(file=made, force_terminal=is_terminal, highlight=False, soft_wrap=True, width=width).print(text, end="")
+    return made.getvalue()
 
 
 def terminal_width() -> int:

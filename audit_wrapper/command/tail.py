@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
@@ -35,6 +34,7 @@ Lines = Annotated[int, typer.Option("--lines", "-n", min=0, max=100_000, metavar
 def tail(
     follow: Follow = False,
     lines: Lines = 20,
+    symbol: options.Symbol = None,
     exchange: options.Exchange = None,
     account: looking.AnyAccount = None,
     json: options.Json = False,
@@ -51,11 +51,16 @@ def tail(
     Examples:
       audit-wrapper tail -f
       audit-wrapper tail -n 100 --exchange bybit --json
+      audit-wrapper tail -f --symbol MNT/USDT:USDT
     """
     voice = Voice()
     settings = options.settings_of(dsn=dsn, journal=journal, bot_schema=bot_schema)
     try:
-        return run(_tail(settings, voice, lines, follow=follow, as_json=json, exchange=exchange, account=account))
+        return run(
+            _tail(
+                settings, voice, lines, follow=follow, as_json=json, symbol=symbol, exchange=exchange, account=account
+            )
+        )
     except (KeyboardInterrupt, asyncio.CancelledError):
         if follow:
             return FINE
@@ -63,19 +68,31 @@ def tail(
 
 
 async def _tail(
-    settings: Any, voice: Voice, lines: int, *, follow: bool, as_json: bool, exchange: str | None, account: str | None
+    settings: Any,
+    voice: Voice,
+    lines: int,
+    *,
+    follow: bool,
+    as_json: bool,
+    symbol: str | None,
+    exchange: str | None,
+    account: str | None,
 ) -> int:
     from audit_wrapper.tables import Reader
-    from audit_wrapper.tables.events import Tail
+    from audit_wrapper.tables.events import FURTHEST, Tail
+    from audit_wrapper.tables.symbols import meant_by
 
     async with Reader(settings) as reader:
-        newest = Tail(reader.queries("events.sql"), exchange=exchange, account=account)
+        sql = {**reader.queries("orders.sql"), **reader.queries("events.sql")}
         async with reader.snapshot("read the records") as con:
+            symbols = await meant_by(con, sql, symbol, exchange) if symbol else None
+            newest = Tail(sql, exchange=exchange, account=account, symbols=symbols)
             rows = await newest.begin(con, lines)
         _print(voice, rows, as_json)
         if not follow:
             if not rows and lines:
-                voice.say("there is no record like that yet")
+                among = f" among the newest {FURTHEST:,}" if symbol else ""
+                voice.say(f"there is no record like that yet{among}")
                 return WRONG
             return FINE
         away = False
@@ -102,21 +119,19 @@ def _print(voice: Voice, rows: Iterable[Any], as_json: bool) -> None:
         at, symbol, words = _read(row)
         outcome = plain(row["kind"])
         if as_json:
-            voice.show(
-                json.dumps(
-                    {
-                        "at": at.isoformat() if at else None,
-                        "exchange": row["exchange"],
-                        "account": row["account"],
-                        "symbol": symbol,
-                        "action": row["action"],
-                        "outcome": row["kind"],
-                        "words": words,
-                        "stored_at": row["stored_at"].isoformat(),
-                        "stored_no": row["stored_no"],
-                    },
-                    ensure_ascii=False,
-                )
+            voice.show_json(
+                {
+                    "at": at.isoformat() if at else None,
+                    "exchange": row["exchange"],
+                    "account": row["account"],
+                    "symbol": symbol,
+                    "action": row["action"],
+                    "outcome": row["kind"],
+                    "words": words,
+                    "stored_at": row["stored_at"].isoformat(),
+                    "stored_no": row["stored_no"],
+                },
+                indent=None,
             )
             continue
         line = Text.assemble(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -249,7 +248,7 @@ def _show_json(
         "database": address,
         "streams": msgspec.to_builtins(streams),
     }
-    voice.show(json.dumps(told, indent=2, ensure_ascii=False))
+    voice.show_json(told)
 
 
 def register(app: typer.Typer) -> None:

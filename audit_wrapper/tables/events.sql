@@ -11,5 +11,5 @@ SELECT CASE WHEN has_sequence_privilege(pg_get_serial_sequence('audit.events', '
 SELECT stored_no, stored_at, kind, action, exchange, account, called_at, answered_at, body::text AS body
 FROM audit.events e
 WHERE stored_no > $1 AND stored_no <> ALL($2::bigint[]) AND ($3::text IS NULL OR exchange = $3)
-  AND ($4::text IS NULL OR account = $4)
+  AND ($4::text IS NULL OR account = $4) /* filters */
 ORDER BY stored_no;

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from audit_wrapper.errors import SchemaError
-from audit_wrapper.reading import compact
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
 from audit_wrapper.tables.positions import columns, of_range
 from audit_wrapper.tables.reader import Reader
+from audit_wrapper.tables.symbols import meant_by
 
 Row = Mapping[str, Any]
 
@@ -42,8 +42,9 @@ class Range:
     until: datetime | None = None
     exchange: str | None = None
     account: str | None = None
-    symbol: str | None = None  # either spelling: MNTUSDT, MNT/USDT:USDT
+    symbol: str | None = None  # any spelling: MNTUSDT, MNT/USDT:USDT
     position: str | None = None
+    names: Sequence[str | None] | None = None  # of the symbol, as symbols.py finds them
 
     @property
     def arguments(self) -> tuple[Any, ...]:
@@ -52,7 +53,7 @@ class Range:
 
     @property
     def other_than_since(self) -> tuple[Any, ...]:
-        return self.until, self.exchange, self.account, compact(self.symbol), self.position
+        return self.until, self.exchange, self.account, self.names, self.position
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,8 @@ def of_so_many(rows: Sequence[Row]) -> int:
 async def read_figures(reader: Reader, within: Range, *, rows: int, gaps: int) -> Figures:
     """All figures of a range. rows: so many of each long table; gaps: of so many positions the intervals without a stop.
 
-    Raises SchemaError (the database has no views: it is of an older release), StoreUnavailable.
+    Raises SchemaError (the database has no views: it is of an older release), NothingFound (a symbol that no order has),
+    StoreUnavailable.
     """
     queries = {**reader.queries("figures.sql"), **reader.queries("positions.sql")}
     async with reader.snapshot("read the figures of a report") as con:
@@ -103,6 +105,9 @@ async def read_figures(reader: Reader, within: Range, *, rows: int, gaps: int) -
                 "this database has no views of the trail (audit.v_positions and others): it is of an older release; "
                 "upgrade its schema, or let the bot start once with this release"
             )
+        if within.symbol is not None:
+            symbols = await meant_by(con, reader.queries("orders.sql"), within.symbol, within.exchange)
+            within = replace(within, names=symbols.argument)
         return await _read(con, queries, within, rows, gaps)
 
 

@@ -2,6 +2,8 @@
 -- anybody can query. What a view has for all time is computed here for the range, by the formula of the view that is
 -- named; tests hold the two against each other.
 -- $1 since, $2 until (not included), $3 exchange, $4 account, $5 symbol, $6 position; NULL: not restricted; other arguments are named.
+-- The symbol is an array, as symbols.py makes it: first the market in ccxt's spelling, where that is meant (else NULL), then every
+-- name that rows may have.
 
 -- name: has_views
 SELECT to_regclass('audit.v_positions') IS NOT NULL;
@@ -14,13 +16,14 @@ SELECT current_database() AS name, current_setting('server_version') AS version,
 SELECT min(created_at)::timestamptz AS first_at, max(created_at)::timestamptz AS last_at
 FROM audit.v_orders
 WHERE ($1::text IS NULL OR exchange = $1) AND ($2::text IS NULL OR account = $2)
-  AND ($3::text IS NULL OR symbol = $3) AND ($4::text IS NULL OR position_id = $4);
+  AND ($3::text[] IS NULL OR symbol = ANY($3) AND coalesce(upper(unified_symbol) = $3[1], true)) AND ($4::text IS NULL OR position_id = $4);
 
 -- name: accounts
 SELECT DISTINCT account, exchange FROM audit.v_orders
 WHERE ($1::timestamptz IS NULL OR created_at >= $1) AND ($2::timestamptz IS NULL OR created_at < $2)
   AND ($3::text IS NULL OR exchange = $3) AND ($4::text IS NULL OR account = $4)
-  AND ($5::text IS NULL OR symbol = $5) AND ($6::text IS NULL OR position_id = $6)
+  AND ($5::text[] IS NULL OR symbol = ANY($5) AND coalesce(upper(unified_symbol) = $5[1], true))
+  AND ($6::text IS NULL OR position_id = $6)
 ORDER BY account, exchange;
 
 -- name: in_range
@@ -167,7 +170,7 @@ SELECT f.account, f.currency, sum(f.amount) AS amount, count(*) AS payments
 FROM audit.funding f
 WHERE ($1::timestamptz IS NULL OR f.exchange_at >= $1) AND ($2::timestamptz IS NULL OR f.exchange_at < $2)
   AND ($3::text IS NULL OR f.exchange = $3) AND ($4::text IS NULL OR f.account = $4)
-  AND ($5::text IS NULL OR f.symbol = $5) AND $6::text IS NULL
+  AND ($5::text[] IS NULL OR f.symbol = ANY($5) AND coalesce($5[1] LIKE '%:%', true)) AND $6::text IS NULL
 GROUP BY f.account, f.currency;
 
 -- name: rejections
@@ -180,7 +183,8 @@ FROM (
     WHERE o.status = 'REJECTED'
       AND ($1::timestamptz IS NULL OR o.created_at >= $1) AND ($2::timestamptz IS NULL OR o.created_at < $2)
       AND ($3::text IS NULL OR o.exchange = $3) AND ($4::text IS NULL OR o.account = $4)
-      AND ($5::text IS NULL OR o.symbol = $5) AND ($6::text IS NULL OR o.position_id = $6)
+      AND ($5::text[] IS NULL OR o.symbol = ANY($5) AND coalesce(upper(o.unified_symbol) = $5[1], true))
+      AND ($6::text IS NULL OR o.position_id = $6)
 ) AS r
 GROUP BY r.exchange, r.account, r.code, r.reason
 ORDER BY n DESC, r.exchange, r.account, r.code, r.reason
@@ -194,9 +198,11 @@ WITH answers AS (
     WHERE l.kind IS DISTINCT FROM 'not_sent'
       AND ($1::timestamptz IS NULL OR l.called_at >= $1) AND ($2::timestamptz IS NULL OR l.called_at < $2)
       AND ($3::text IS NULL OR l.exchange = $3) AND ($4::text IS NULL OR l.account = $4)
-      AND (($5::text IS NULL AND $6::text IS NULL)
-           OR l.correlation_id IN (SELECT o.correlation_id FROM audit.v_orders o
-                                   WHERE ($5::text IS NULL OR o.symbol = $5) AND ($6::text IS NULL OR o.position_id = $6)))
+      AND (($5::text[] IS NULL AND $6::text IS NULL)
+           OR l.correlation_id IN (
+               SELECT o.correlation_id FROM audit.v_orders o
+               WHERE ($5::text[] IS NULL OR o.symbol = ANY($5) AND coalesce(upper(o.unified_symbol) = $5[1], true))
+                 AND ($6::text IS NULL OR o.position_id = $6)))
 )
 
 -- name: latency
@@ -223,7 +229,8 @@ SELECT q.*, count(*) OVER () AS of_so_many
 FROM audit.v_open_questions q
 WHERE ($1::timestamptz IS NULL OR q.at < $1)
   AND ($2::text IS NULL OR q.exchange = $2) AND ($3::text IS NULL OR q.account = $3)
-  AND ($4::text IS NULL OR q.symbol = $4)
+  AND ($4::text[] IS NULL OR q.symbol = ANY($4) AND NOT EXISTS (
+           SELECT FROM audit.v_orders o WHERE o.order_key = q.order_key AND upper(o.unified_symbol) <> $4[1]))
   AND ($5::text IS NULL OR q.order_key IN (SELECT o.order_key FROM audit.v_orders o WHERE o.position_id = $5))
 ORDER BY q.at DESC NULLS FIRST, q.kind, q.order_key
 LIMIT $6;
@@ -233,7 +240,8 @@ SELECT q.kind, count(*) AS n
 FROM audit.v_open_questions q
 WHERE ($1::timestamptz IS NULL OR q.at < $1)
   AND ($2::text IS NULL OR q.exchange = $2) AND ($3::text IS NULL OR q.account = $3)
-  AND ($4::text IS NULL OR q.symbol = $4)
+  AND ($4::text[] IS NULL OR q.symbol = ANY($4) AND NOT EXISTS (
+           SELECT FROM audit.v_orders o WHERE o.order_key = q.order_key AND upper(o.unified_symbol) <> $4[1]))
   AND ($5::text IS NULL OR q.order_key IN (SELECT o.order_key FROM audit.v_orders o WHERE o.position_id = $5))
 GROUP BY q.kind ORDER BY n DESC, q.kind;
 
@@ -244,7 +252,8 @@ FROM (
     FROM audit.v_orders o
     WHERE ($1::timestamptz IS NULL OR o.created_at >= $1) AND ($2::timestamptz IS NULL OR o.created_at < $2)
       AND ($3::text IS NULL OR o.exchange = $3) AND ($4::text IS NULL OR o.account = $4)
-      AND ($5::text IS NULL OR o.symbol = $5) AND ($6::text IS NULL OR o.position_id = $6)
+      AND ($5::text[] IS NULL OR o.symbol = ANY($5) AND coalesce(upper(o.unified_symbol) = $5[1], true))
+      AND ($6::text IS NULL OR o.position_id = $6)
     ORDER BY o.created_at DESC, o.id DESC
     LIMIT $7
 ) AS o
@@ -256,6 +265,7 @@ SELECT f.*, o.position_id, count(*) OVER () AS of_so_many
 FROM audit.fills f LEFT JOIN audit.v_orders o ON o.order_key = f.order_key
 WHERE ($1::timestamptz IS NULL OR f.exchange_at >= $1) AND ($2::timestamptz IS NULL OR f.exchange_at < $2)
   AND ($3::text IS NULL OR f.exchange = $3) AND ($4::text IS NULL OR f.account = $4)
-  AND ($5::text IS NULL OR f.symbol = $5) AND ($6::text IS NULL OR o.position_id = $6)
+  AND ($5::text[] IS NULL OR f.symbol = ANY($5) AND coalesce(upper(o.unified_symbol) = $5[1], true))
+  AND ($6::text IS NULL OR o.position_id = $6)
 ORDER BY f.exchange_at DESC NULLS FIRST, f.order_key, f.exchange_trade_id
 LIMIT $7;

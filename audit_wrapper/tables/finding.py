@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 
 from audit_wrapper.errors import NothingFound
-from audit_wrapper.reading import compact
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
+from audit_wrapper.tables.symbols import is_meant
 from audit_wrapper.tables.values import utc
 
 _SHORTEST = 8  # of the beginning of a key
@@ -35,6 +35,10 @@ class Meant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"position:{self.position_id}" if self.position_id is not None else str(self.order_key)
 
 
+# with every spelling of its market: the row's, ccxt's, the exchange's
+_Found = tuple[Meant, list[list[str | None]]]
+
+
 async def find(
     con: Connection,
     sql: Queries,
@@ -49,16 +53,19 @@ async def find(
     kind, mark, name = text.strip().partition(":")
     if not mark or kind not in ("position", "order"):
         kind, name = "", text.strip()
-    found: list[Meant] = []
+    found: list[_Found] = []
     if kind != "order":
         found += [
-            Meant(
-                position_id=name,
-                account=row["account"],
-                exchange=row["exchange"],
-                symbol=row["symbol"],
-                at=utc(row["at"]),
-                words=f"position {name} with {row['orders']} orders",
+            (
+                Meant(
+                    position_id=name,
+                    account=row["account"],
+                    exchange=row["exchange"],
+                    symbol=row["symbol"],
+                    at=utc(row["at"]),
+                    words=f"position {name} with {row['orders']} orders",
+                ),
+                row["markets"],
             )
             for row in await con.fetch(sql["positions_named"], name)
         ]
@@ -66,17 +73,17 @@ async def find(
         found += await _orders(con, sql, name)
     chosen = [
         one
-        for one in found
+        for one, markets in found
         if (account is None or one.account == account)
         and (exchange is None or one.exchange == exchange)
-        and (symbol is None or compact(one.symbol) == compact(symbol))
+        and (symbol is None or any(is_meant(symbol, *spelled) for spelled in markets))
     ]
     if not chosen:
-        raise NothingFound(_nothing(text, found))
+        raise NothingFound(_nothing(text, [one for one, _ in found]))
     return chosen
 
 
-async def _orders(con: Connection, sql: Queries, name: str) -> list[Meant]:
+async def _orders(con: Connection, sql: Queries, name: str) -> list[_Found]:
     keys = [row["order_key"] for row in await con.fetch(sql["keys_named"], name)]
     hexadecimal = name.lower().replace("-", "")
     if not keys and _KEY.fullmatch(hexadecimal):
@@ -84,17 +91,20 @@ async def _orders(con: Connection, sql: Queries, name: str) -> list[Meant]:
         keys = [row["order_key"] for row in await con.fetch(sql["keys_between"], lowest, highest)]
     rows = await con.fetch(sql["orders_of_keys"], keys) if keys else []
     return [
-        Meant(
-            order_key=row["order_key"],
-            account=row["account"],
-            exchange=row["exchange"],
-            symbol=row["symbol"],
-            at=utc(row["created_at"]),
-            words=" ".join(
-                str(word)
-                for word in ("order", row["order_id"], row["type"], row["side"], row["size"], row["status"])
-                if word is not None
+        (
+            Meant(
+                order_key=row["order_key"],
+                account=row["account"],
+                exchange=row["exchange"],
+                symbol=row["symbol"],
+                at=utc(row["created_at"]),
+                words=" ".join(
+                    str(word)
+                    for word in ("order", row["order_id"], row["type"], row["side"], row["size"], row["status"])
+                    if word is not None
+                ),
             ),
+            [[row["symbol"], row["unified_symbol"], row["exchange_symbol"]]],
         )
         for row in rows
     ]

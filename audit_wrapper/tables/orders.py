@@ -11,16 +11,15 @@ import asyncpg
 import msgspec
 
 from audit_wrapper.errors import NothingFound
-from audit_wrapper.reading import compact
 from audit_wrapper.records import OrderStatus, Purpose
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
+from audit_wrapper.tables.symbols import Symbols, conditions, meant_by, none
 
 Table = Literal["orders", "trades", "fills", "positions", "events"]
 TABLES: tuple[Table, ...] = ("orders", "trades", "fills", "positions", "events")
 FILTERS = "/* filters */"
 _MOST_PARTS = 300
-_NONE_SHOWN = 20  # so many names are told where one is asked for that is not there
 
 # of each table: the letter it has in orders.sql, the column of its time, whether that is without a zone
 _TIME = {
@@ -35,7 +34,7 @@ _TIME = {
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows. What is None or empty does not matter.
 
-    symbol: the bot's spelling (MNTUSDT) or ccxt's (MNT/USDT:USDT); the latter means that market alone.
+    symbol: in any spelling, as symbols.py has it; ccxt's (MNT/USDT:USDT) means that market alone.
     status: one of these. since, until: with a time zone; `until` itself is not in it.
     """
 
@@ -76,8 +75,8 @@ async def newest(
 
     Raises NothingFound, for a symbol or an exchange that is in no row, or a row `before` that is not there.
     """
-    question = await asked(con, sql, table, wanted, newest_first=True)
-    text, arguments = question
+    symbols = await _checked(con, sql, wanted)
+    text, arguments = _question(sql, table, wanted, symbols, newest_first=True)
     if before is not None:
         place = await con.fetchrow(sql[f"{table.removesuffix('s')}_place"], before)
         if place is None:
@@ -88,7 +87,7 @@ async def newest(
         )
         text = text.replace(FILTERS, f"{condition} {FILTERS}")
     (most,) = _numbers(arguments, [limit + 1])
-    parts = await _parts(con, sql, table, wanted)
+    parts = await _parts(con, sql, wanted, symbols)
     if parts:
         # each part is in the order of an index, so that the newest of each are enough to find the newest of all
         numbered = [
@@ -105,9 +104,9 @@ async def newest(
     return Page(rows[:limit], len(rows) > limit)
 
 
-async def _parts(con: Connection, sql: Queries, table: Table, wanted: Wanted) -> list[dict[str, str | None]]:
+async def _parts(con: Connection, sql: Queries, wanted: Wanted, symbols: Symbols | None) -> list[dict[str, str | None]]:
     """What is wanted, in parts that an index has in the order of time: account, exchange and purpose in every combination that
-    may be there; of a symbol, each exchange. Without them the rows of an account that has long been still would be looked
+    may be there; of a symbol, each of its spellings on each exchange. Without them the rows of an account that has long been still would be looked
     for among all. Empty where nothing is gained: none of these is asked for, or what is asked for is few rows anyway."""
     if wanted.position is not None:
         return []
@@ -116,8 +115,13 @@ async def _parts(con: Connection, sql: Queries, table: Table, wanted: Wanted) ->
     accounts, exchanges = [wanted.account], [wanted.exchange]
     if wanted.exchange is None:
         exchanges = [*(row["exchange"] for row in await con.fetch(sql["exchanges_of_orders"])), None]
-    if wanted.symbol is not None:
-        return [{"exchange": exchange} for exchange in exchanges]
+    parts: list[dict[str, str | None]]
+    if symbols is not None:
+        parts = [
+            {"symbol": symbol, "exchange": exchange}
+            for symbol, exchange in itertools.product(symbols.spellings, exchanges)
+        ]
+        return parts if len(parts) <= _MOST_PARTS else []
     if wanted.account is None:
         accounts = [row["account"] for row in await con.fetch(sql["accounts_of_orders"])]
     purposes: list[str | None] = [wanted.purpose] if wanted.purpose is not None else [*map(str, Purpose), None]
@@ -130,17 +134,26 @@ async def _parts(con: Connection, sql: Queries, table: Table, wanted: Wanted) ->
 
 async def asked(con: Connection, sql: Queries, table: Table, wanted: Wanted, *, newest_first: bool = False) -> Question:
     """The query for what is wanted of a table. Raises NothingFound, for a symbol or an exchange that is in no row."""
-    exchanges = [row["exchange"] for row in await con.fetch(sql["exchanges_of_orders"])] if wanted.exchange else []
-    if wanted.exchange and wanted.exchange not in exchanges:
-        raise NothingFound(_none("exchange", wanted.exchange, exchanges))
-    spellings = await _spellings(con, sql, wanted.symbol) if wanted.symbol else []
+    return _question(sql, table, wanted, await _checked(con, sql, wanted), newest_first=newest_first)
+
+
+async def _checked(con: Connection, sql: Queries, wanted: Wanted) -> Symbols | None:
+    """What is meant by the symbol. Raises NothingFound, for a symbol or an exchange that is in no row."""
+    if wanted.exchange:
+        exchanges = [row["exchange"] for row in await con.fetch(sql["exchanges_of_orders"])]
+        if wanted.exchange not in exchanges:
+            raise NothingFound(none("exchange", wanted.exchange, exchanges))
+    return await meant_by(con, sql, wanted.symbol, wanted.exchange) if wanted.symbol else None
+
+
+def _question(sql: Queries, table: Table, wanted: Wanted, symbols: Symbols | None, *, newest_first: bool) -> Question:
     arguments: list[Any] = []
-    conditions = "".join(
+    filters = "".join(
         f" AND {condition.format(*_numbers(arguments, values))}"
-        for condition, values in _conditions(sql, table, wanted, spellings)
+        for condition, values in _conditions(sql, table, wanted, symbols)
     )
     text = sql[table if newest_first else f"{table}_ascending"]
-    return Question(text.rstrip().rstrip(";").replace(FILTERS, f"{conditions} {FILTERS}"), arguments)
+    return Question(text.rstrip().rstrip(";").replace(FILTERS, f"{filters} {FILTERS}"), arguments)
 
 
 def _numbers(arguments: list[Any], values: Sequence[Any]) -> list[str]:
@@ -149,7 +162,9 @@ def _numbers(arguments: list[Any], values: Sequence[Any]) -> list[str]:
     return [f"${len(arguments) - len(values) + place + 1}" for place in range(len(values))]
 
 
-def _conditions(sql: Queries, table: Table, wanted: Wanted, spellings: list[str]) -> Iterator[tuple[str, list[Any]]]:
+def _conditions(
+    sql: Queries, table: Table, wanted: Wanted, symbols: Symbols | None
+) -> Iterator[tuple[str, Sequence[Any]]]:
     letter, time, without_zone = _TIME[table]
     if wanted.position is not None:
         if table == "fills":
@@ -162,7 +177,8 @@ def _conditions(sql: Queries, table: Table, wanted: Wanted, spellings: list[str]
         yield f"{letter}.exchange = {{}}", [wanted.exchange]
     if wanted.account is not None:
         yield f"{letter}.account = {{}}", [wanted.account]
-    yield from _of_symbol(sql, table, wanted.symbol, spellings)
+    if symbols is not None:
+        yield from conditions(sql, table, letter, symbols)
     if wanted.status:
         yield f"{letter}.status = ANY({{}})", [list(wanted.status)]
         if table == "trades" and OrderStatus.FILLED not in wanted.status:
@@ -175,46 +191,6 @@ def _conditions(sql: Queries, table: Table, wanted: Wanted, spellings: list[str]
     for moment, sign in ((wanted.since, ">="), (wanted.until, "<")):
         if moment is not None:
             yield f"{letter}.{time} {sign} {{}}", [_naive(moment) if without_zone else moment.astimezone(UTC)]
-
-
-def _of_symbol(sql: Queries, table: Table, symbol: str | None, spellings: list[str]) -> Iterator[tuple[str, list[Any]]]:
-    if symbol is None:
-        return
-    letter = _TIME[table][0]
-    if table == "events":
-        yield (
-            "(e.body -> 'market' ->> 'symbol' = {0} OR e.body -> 'market' ->> 'exchange_symbol' = ANY({1}))",
-            [symbol, spellings],
-        )
-        return
-    yield (
-        (f"{letter}.symbol = {{}}", spellings[:1])
-        if len(spellings) == 1
-        else (
-            f"{letter}.symbol = ANY({{}})",
-            [spellings],
-        )
-    )
-    if "/" in symbol:  # MNT/USDT and MNT/USDT:USDT are two markets, and the bot's table may spell both MNTUSDT
-        if table == "orders":
-            yield "(o.unified_symbol = {0} OR o.unified_symbol IS NULL)", [symbol]
-        elif table != "positions":
-            yield f"NOT EXISTS ({sql['of_another_market'].format(key=f'{letter}.order_key', symbol='{0}')})", [symbol]
-
-
-async def _spellings(con: Connection, sql: Queries, symbol: str) -> list[str]:
-    """As the rows spell it."""
-    there = [row["symbol"] for row in await con.fetch(sql["symbols_of_orders"])]
-    wanted = (compact(symbol) or symbol).upper()
-    found = [one for one in there if (compact(one) or one).upper() == wanted]
-    if not found:
-        raise NothingFound(_none("symbol", symbol, there))
-    return found
-
-
-def _none(what: str, name: str, there: list[str]) -> str:
-    names = ", ".join(there[:_NONE_SHOWN]) + (f" and {len(there) - _NONE_SHOWN} more" * (len(there) > _NONE_SHOWN))
-    return f"there is no order of {what} {name!r}; there are: {names}" if there else "there is no order yet"
 
 
 def _naive(moment: datetime) -> datetime:

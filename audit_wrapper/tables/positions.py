@@ -26,10 +26,10 @@ async def of_range(
     exchange: str | None = None,
     account: str | None = None,
     position: str | None = None,
-    symbol: str | None = None,
+    symbol: Sequence[str | None] | None = None,
 ) -> list[asyncpg.Record]:
-    """Their rows of `audit.v_position_figures`, as they stand now. sql: the queries of positions.sql. `until` itself is not in the
-    range; None: not restricted."""
+    """Their rows of `audit.v_position_figures`, as they stand now. sql: the queries of positions.sql. symbol: as
+    `Symbols.argument`. `until` itself is not in the range; None: not restricted."""
     found = await con.fetch(sql["candidates"], since, until, exchange, account, position)
     keys = columns(found, (*_KEY, "begun_at"))
     return await con.fetch(sql["of_range"], since, until, symbol, *keys)

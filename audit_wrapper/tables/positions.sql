@@ -16,13 +16,16 @@ HAVING ($2::timestamptz IS NULL OR min(o.created_at) < ($2 AT TIME ZONE 'utc') +
         OR coalesce(sum(o.filled) FILTER (WHERE o.side = 'buy'), 0) <> coalesce(sum(o.filled) FILTER (WHERE o.side = 'sell'), 0));
 
 -- name: of_range
--- Those of these candidates that the range has, with their figures. $1 since, $2 until, $3 symbol, $4 accounts, $5 exchanges,
+-- Those of these candidates that the range has, with their figures. $1 since, $2 until, $3 symbol (an array, as in figures.sql), $4 accounts, $5 exchanges,
 -- $6 ids, $7 begun_at. Where no execution has a time, the first order says when it began. All are reckoned in one go: the ids
 -- as an array reach the index, which a join does not.
 SELECT p.*
 FROM unnest($4::text[], $5::text[], $6::text[], $7::timestamptz[]) AS w (account, exchange, position_id, begun_at)
 JOIN audit.v_position_figures p USING (account, exchange, position_id)
-WHERE p.position_id = ANY($6) AND (p.executed > 0 OR p.is_open IS NULL) AND ($3::text IS NULL OR p.symbol = $3)
+WHERE p.position_id = ANY($6) AND (p.executed > 0 OR p.is_open IS NULL)
+  AND ($3::text[] IS NULL OR EXISTS (
+      SELECT FROM audit.v_orders o WHERE o.position_id = p.position_id AND o.account = p.account AND o.exchange = p.exchange
+         AND o.symbol = ANY($3) AND coalesce(upper(o.unified_symbol) = $3[1], true)))
   AND ($1::timestamptz IS NULL OR p.closed_at IS NULL OR p.closed_at >= $1)
   AND ($2::timestamptz IS NULL OR coalesce(p.opened_at, w.begun_at) < $2);
 

@@ -9,13 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Self
 
-import asyncpg
-
 from audit_wrapper.database import Database
-from audit_wrapper.errors import SchemaError, SettingsError
+from audit_wrapper.errors import SettingsError, StoreError
 from audit_wrapper.settings import Settings
-from audit_wrapper.store.connection import Connection, Connections
+from audit_wrapper.store.connection import Connection, Connections, shown
 from audit_wrapper.store.queries import Queries, by_name, named
+from audit_wrapper.tables.advice import advice
 
 _HERE = files("audit_wrapper.tables")
 
@@ -67,15 +66,13 @@ class Reader:
                 self._connections.use_at_leisure(doing) if at_leisure else self._connections.use(doing) as con,
                 con.transaction(isolation="repeatable_read", readonly=True),
             ):
+                # what is compiled for a question is used once: it takes longer than it gains
+                await con.execute("SET LOCAL jit = off")
                 yield con
-        except SchemaError as problem:
-            if isinstance(problem.__cause__, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
-                raise SchemaError(
-                    f"the database {self.address} has no audit trail, or one of another release ({problem.__cause__}): "
-                    "`audit-wrapper init` makes it, `audit-wrapper upgrade` brings it up to date; the bot's own tables are "
-                    f"looked for in the schema {self._settings.bot_schema!r} (--bot-schema)"
-                ) from problem.__cause__
-            raise
+        except StoreError as problem:
+            where = shown(self._connections.dsn)
+            # its cause is an error of ours, so that nobody advises a second time
+            raise type(problem)(f"{problem} (database {where}){advice(problem)}") from problem
 
     def queries(self, file: str) -> Queries:
         """The queries of a .sql file beside this one, by name, for the names of the bot's own schema and table."""

@@ -195,15 +195,15 @@ def _of_views(result: Figures, stops: Iterable[Row]) -> list[Step]:
     row = result.row or {}
     if row.get("closed_at") is not None:
         found.append(Step(at=utc(row["closed_at"]), what="closed", words="nothing of the position is left"))
+    is_known = row.get("seconds_without_stop") is not None
     for interval in stops:
         if interval["has_stop"] is False:
-            found.append(Step(at=utc(interval["from_at"]), what="no stop", words=_lasting(interval)))
+            found.append(Step(at=utc(interval["from_at"]), what="no stop", words=_lasting(interval, is_known)))
     return found
 
 
-def _lasting(interval: Row) -> str:
-    """How long a position stood without a stop. An interval of one that is open ends at the moment of the question."""
-    lasted = (
-        f" for {telling.span(interval['until_at'] - interval['from_at'])}" if interval["until_at"] is not None else ""
-    )
+def _lasting(interval: Row, is_known: bool) -> str:
+    """How long a position stood without a stop; not where nobody knows how long it stood at all, or whether a stop did. An interval of
+    one that is open ends at the moment of the question."""
+    lasted = f" for {telling.span(interval['until_at'] - interval['from_at'])}" if is_known else ""
     return f"the position stands without a stop{lasted}"

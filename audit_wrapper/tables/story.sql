@@ -1,7 +1,8 @@
 -- What one position or one order left behind. Every query goes by an index: tests/database/test_tables.py looks at the plans.
 
 -- name: positions_named
-SELECT account, exchange, min(symbol) AS symbol, count(*) AS orders, min(created_at) AS at
+SELECT account, exchange, min(symbol) AS symbol, count(*) AS orders, min(created_at) AS at,
+       array_agg(DISTINCT ARRAY[symbol::text, unified_symbol::text, exchange_symbol::text]) AS markets
 FROM "monitoring"."orders" WHERE order_key IS NOT NULL AND position_id = $1
 GROUP BY account, exchange ORDER BY account, exchange;
 

@@ -94,7 +94,7 @@ async def test_a_database_without_a_trail_gets_none(call: Call, fresh_dsn: str) 
     for name in ("list", "retry"):
         found = await call(name, "--dsn", fresh_dsn)
         assert (found.code, found.out) == (3, "")
-        assert "audit-wrapper init makes them" in found.err
+        assert "`audit-wrapper init` makes them" in found.err
     other = await asyncpg.connect(fresh_dsn)
     assert await other.fetchval("SELECT to_regnamespace('audit')") is None
     await other.close()

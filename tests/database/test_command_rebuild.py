@@ -163,7 +163,7 @@ async def test_it_says_that_it_waits(
 async def test_what_cannot_be(call: Call, fresh_dsn: str, connection: asyncpg.Connection) -> None:
     bare = await call("--yes", "--dsn", fresh_dsn)
     assert (bare.code, bare.out) == (3, "")
-    assert "audit-wrapper init makes them" in bare.err
+    assert "`audit-wrapper init` makes them" in bare.err
     other = await call("--yes", "--bot-schema", "other")  # it is forgotten, or another bot's
     assert (other.code, other.out) == (3, "")
     assert await connection.fetchval("SELECT to_regnamespace('other')") is None

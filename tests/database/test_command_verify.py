@@ -207,7 +207,7 @@ async def test_what_cannot_be(call: Call, audit_dsn: str, fresh_dsn: str, day: P
         assert "there is no journal in" in found.err
     bare = await call("--journal", "nowhere", "--dsn", fresh_dsn)
     assert (bare.code, bare.out) == (3, "")
-    assert "audit-wrapper init makes them" in bare.err
+    assert "`audit-wrapper init` makes them" in bare.err
     away = await call("--dsn", "postgresql://u:sekret@127.0.0.1:9/bot")
     assert away.code == 3
     assert "journal audit-journal: entries 1 to 12" in away.out  # what could be checked was

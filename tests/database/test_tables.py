@@ -207,6 +207,11 @@ async def test_one_story_among_many_goes_by_indexes_alone(
         for name, given in arguments.items():
             found = await plan(con, sql[name], *given)
             assert "Seq Scan" not in found, (name, found)
+        found = await plan(
+            con, reader.queries("orders.sql")["markets_of_symbols"], ["SYM7USDT", "SYM4USDT"], ["binance"]
+        )
+        assert "Seq Scan" not in found, found
+        assert found.count("audit_orders_symbol") == 2, found
 
 
 async def test_the_newest_records_are_read_without_reading_all(

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pyarrow.parquet
@@ -26,6 +27,7 @@ from looked import EXCHANGES, day
 from test_command import ROOT, Ended
 
 from audit_wrapper import command
+from audit_wrapper.store.connection import shown
 
 Rows = list[dict[str, Any]]
 
@@ -179,7 +181,9 @@ def test_filters(
     assert {one["id"] for one in json.loads(found.out)} == {row["id"] for row in expected}
     assert found.code == (0 if expected else 2)
     if not expected:
-        assert found.err == f"there are no {table} like that\n"
+        assert (found.out, found.err) == ("[]\n", f"there are no {table} like that\n"), (
+            "done, and none there: no wrong usage"
+        )
 
 
 def test_several_statuses(here: Path, call: Callable[..., Ended], rows: Callable[..., Rows]) -> None:
@@ -197,9 +201,12 @@ def test_page_by_page_every_row_comes_once(
     while True:
         page = call(table, "--json", "--limit", "4", *further)
         seen += [one["id"] for one in json.loads(page.out)]
-        hint = re.fullmatch(r"there are more: (--before \d+) shows the next 4\n", page.err)
+        hint = re.fullmatch(
+            r"there are more: (--before (\d+)) shows the next 4 \(\2 is the id of the last row here\)\n", page.err
+        )
         if hint is None:
             break
+        assert int(hint[2]) == seen[-1]
         further = hint[1].split()
     time = {"orders": "created_at", "trades": "executed_at"}[table]
     assert seen == [row["id"] for row in rows(f"SELECT id FROM monitoring.{table} ORDER BY {time} DESC, id DESC")]
@@ -245,6 +252,28 @@ def test_a_database_that_is_away_is_a_sentence(here: Path, call: Callable[..., E
     found = call(*words.split(), "--dsn", "postgresql://u:sekret@127.0.0.1:9/bot")
     assert (found.code, found.out) == (3, "")
     assert len(found.err.strip().splitlines()) == 1
+    assert "(database u@127.0.0.1:9/bot)" in found.err
+    assert "sekret" not in found.err
+
+
+def test_what_a_person_has_to_do_about_the_database_is_said(
+    looked_dsn: str, postgres_server: Any, call: Callable[..., Ended]
+) -> None:
+    other = looked_dsn.replace(looked_dsn.partition("?")[0].rpartition("/")[2], "nowhere")
+    found = call("orders", "--dsn", other)
+    assert found.code == 3
+    assert f"(database {shown(other)}); there is no database of this name on that server" in found.err
+    role = f"onlooker_{uuid4().hex[:8]}"
+    postgres_server.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
+    try:
+        found = call(
+            "orders", "--dsn", postgres_server.address_of(looked_dsn.partition("?")[0].rpartition("/")[2], role)
+        )
+    finally:
+        postgres_server.execute(f"DROP ROLE {role}")
+    assert found.code == 3
+    assert "; the role of this address lacks a right: " in found.err
+    assert f"(database {role}@" in found.err
 
 
 @pytest.mark.parametrize(
@@ -255,8 +284,9 @@ def test_a_database_without_a_trail_is_a_sentence(
 ) -> None:
     found = call(*words.split(), "--dsn", fresh_dsn)
     assert (found.code, found.out) == (3, "")
-    assert "has no audit trail" in found.err
-    assert "`audit-wrapper init` makes it" in found.err
+    assert found.err.count("the trail's tables are not in this database") == 1
+    assert "`audit-wrapper init` makes them" in found.err
+    assert f"(database {shown(fresh_dsn)})" in found.err
     assert not list(here.iterdir())
 
 
@@ -327,6 +357,8 @@ def test_tail_shows_the_newest(here: Path, call: Callable[..., Ended], rows: Cal
     assert refused["words"] == "-4045: Reach max stop order limit."
     sent = next(one for one in data if one["outcome"] == "intent" and one["action"] == "place")
     assert re.match(r"POST /fapi/v1/order side=BUY .*type=MARKET quantity=10$", sent["words"])
+    assert call("tail", "-n", "1000", "--symbol", "mnt/usdt:usdt", "--json").out
+    assert call("tail", "--symbol", "MNT/USDT").err == "there is no record like that yet among the newest 50,000\n"
     only = call("tail", "-n", "1000", "--exchange", "bybit", "--json").out.splitlines()
     assert {json.loads(line)["exchange"] for line in only} == {"bybit"}
 
@@ -581,7 +613,7 @@ def test_without_pyarrow_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     found = call("export", "orders", "-o", "x.parquet")
     assert found.code == 2
-    assert "pip install audit-wrapper[frames]" in found.err
+    assert "pip install 'audit-wrapper[frames]'" in found.err
     assert not list(here.iterdir())
     assert call("export", "orders", "-o", "x.csv").code == 0
 
@@ -642,3 +674,13 @@ def test_a_reader_that_has_seen_enough(here: Path, words: str) -> None:
     assert going.stderr is not None
     said = going.stderr.read()
     assert (going.wait(60), "Traceback" in said, "BrokenPipe" in said) == (0, False, False)
+
+
+@pytest.mark.parametrize("words", ["orders", "orders --json", "tail -n 3", "explain 1", "export events"])
+def test_a_stdout_whose_disk_is_full(here: Path, words: str) -> None:
+    with open("/dev/full", "wb") as full:
+        going = subprocess.run(
+            [sys.executable, "-m", "audit_wrapper", *words.split()], stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    said = b"audit-wrapper: stdout cannot be written: No space left on device\n"
+    assert (going.returncode, going.stderr) == (2, said)

@@ -247,6 +247,35 @@ def test_in_a_process_of_its_own_with_settings_of_the_environment(audit_dsn: str
     assert "0 records wait" in said.first
 
 
+def test_open_questions_by_kind(audit_dsn: str, tmp_path: Path, here: Here, postgres_server: Any) -> None:
+    rows = (  # account, position, status, origin
+        ("links", "7", "FILLED", "bot"),
+        ("links", None, "FILLED", "bot"),  # unlinked: others of its account are linked
+        ("links", None, "FILLED", "external"),  # not the bot's
+        ("links", None, "REJECTED", "bot"),  # it came to nothing
+        ("links", "7", "UNKNOWN", "bot"),
+        ("without positions", None, "FILLED", "bot"),
+        ("without positions", None, "UNKNOWN", "bot"),
+    )
+
+    async def make() -> None:
+        connection = await asyncpg.connect(audit_dsn)
+        try:
+            await connection.executemany(
+                "INSERT INTO monitoring.orders (account, position_id, status, origin, exchange, symbol, order_id, order_key) "
+                "VALUES ($1, $2, $3, $4, 'x', 'A', 'id', gen_random_uuid())",
+                rows,
+            )
+        finally:
+            await connection.close()
+
+    with AuditTrail.open(audit_dsn, journal=tmp_path, ask_exchange="off") as trail:
+        record(trail, 1)
+    postgres_server.run(make())
+    found = here("status", "--journal", tmp_path, "--dsn", audit_dsn, "--json").json
+    assert found["database"]["questions"] == {"gap": 1, "unknown": 2, "unlinked": 1}
+
+
 def test_watching_until_ctrl_c(audit_dsn: str, tmp_path: Path) -> None:
     with AuditTrail.open(audit_dsn, journal=tmp_path, ask_exchange="off") as trail:
         record(trail, 1)

@@ -15,7 +15,7 @@ from audit_wrapper.records import Action, Call, Failure, Market, Operation, Reco
 from audit_wrapper.tables import telling
 from audit_wrapper.tables.finding import Meant
 from audit_wrapper.tables.steps import Told, steps
-from audit_wrapper.tables.story import Figures, Story
+from audit_wrapper.tables.story import Figures, Story, _of_views
 
 STREAM, START = uuid4(), datetime(2026, 1, 1, 12, tzinfo=UTC)
 MARKET = Market(symbol="MNT/USDT:USDT", exchange_symbol="MNTUSDT")
@@ -170,7 +170,7 @@ def test_parameters_of_every_shape() -> None:
 ROW = {
     "side": "long", "currency": "USDT", "opened_at": at(0), "closed_at": at(90_000), "entry_quantity": Decimal(10),
     "entry_price": Decimal("1.2001500000000000"), "exit_quantity": Decimal(10), "exit_price": Decimal("1.1398500000000000"),
-    "intended_entry_price": Decimal("1.20"), "intended_exit_price": Decimal("1.15"), "slippage": Decimal("0.10300"),
+    "is_open": False, "entry_slippage": Decimal("0.00150"), "exit_slippage": Decimal("0.10150"), "intended_entry_price": Decimal("1.20"), "intended_exit_price": Decimal("1.15"), "slippage": Decimal("0.10300"),
     "fees": Decimal("0.01170000"), "fees_other": None, "gross_result": Decimal("-0.60300"), "net_result": Decimal("-0.61470000"),
     "why_not": None, "seconds_without_stop": Decimal("0.026861"),
 }  # fmt: skip
@@ -198,22 +198,63 @@ def test_what_a_position_came_to() -> None:
 def test_what_is_not_known_is_said_with_its_reason() -> None:
     why = "it is open"
     unknown = dict.fromkeys(
-        ("closed_at", "exit_price", "intended_exit_price", "slippage", "gross_result", "net_result")
+        (
+            "closed_at",
+            "exit_price",
+            "intended_exit_price",
+            "exit_slippage",
+            "slippage",
+            "gross_result",
+            "net_result",
+        )
     )
-    row = {**ROW, **unknown, "exit_quantity": Decimal(0), "seconds_without_stop": Decimal(0)}
+    row = {**ROW, **unknown, "is_open": True, "exit_quantity": Decimal(0), "seconds_without_stop": Decimal(0)}
     assert lines(row, why)[1:] == [
         "entry 10 at 1.20015; exit none; open",
         "result not known: it is open; fees 0.01170000 USDT",
-        "slippage not known: it is open; the entry was meant at 1.2",
+        "slippage not known: it is open; of the entry it is 0.00150 USDT, meant at 1.2",
         "it never stood without a stop",
     ]
     assert lines({**row, "seconds_without_stop": None}, why)[-1].startswith(
         "how long it stood without a stop is not known"
     )
+    assert lines({**row, "is_open": None}, why)[1].endswith("; whether it is open is not known")
+    assert lines({**row, "is_open": False}, why)[1].endswith("; closed, when is not known")
     assert lines(None, "there is no view") == [
         "position 5: MNTUSDT long on kraken, account default; signal 9",
         "result, fees, slippage and time without a stop are not known: there is no view",
     ]
+
+
+def test_each_figure_has_the_causes_of_its_own() -> None:
+    no_fee = {**ROW, "fees": None, "net_result": None}
+    assert lines(no_fee, "a fee is not known")[2:4] == [
+        "result -0.60300 USDT by the prices; less fees it is not known: a fee is not known",
+        "slippage 0.10300 USDT against the prices that were meant: 1.2 in, 1.15 out",
+    ]
+    unmeant = {"slippage": None, "exit_slippage": None, "intended_exit_price": None}
+    why = "no price was meant for the exit"
+    assert lines({**ROW, **unmeant}, why)[2:4] == [
+        "result -0.61470000 USDT = -0.60300 USDT by the prices, less fees 0.01170000 USDT",
+        "slippage not known: no price was meant for the exit; of the entry it is 0.00150 USDT, meant at 1.2",
+    ]
+    assert lines({**no_fee, **unmeant}, f"a fee is not known; {why}")[2:4] == [
+        "result -0.60300 USDT by the prices; less fees it is not known: a fee is not known",
+        "slippage not known: no price was meant for the exit; of the entry it is 0.00150 USDT, meant at 1.2",
+    ]
+    gone = {**no_fee, **unmeant, "gross_result": None, "entry_slippage": None}
+    why = f"executions of 1 of its orders are missing; a fee is not known; {why}"
+    assert lines(gone, why)[2:4] == [
+        "result not known: executions of 1 of its orders are missing; a fee is not known; fees not known",
+        "slippage not known: executions of 1 of its orders are missing; no price was meant for the exit",
+    ]
+
+
+def test_without_a_stop_has_no_duration_where_it_is_not_known() -> None:
+    interval = {"from_at": at(0), "until_at": at(5_000), "has_stop": False}
+    for seconds, words in ((Decimal(5), " for 5.00 s"), (None, "")):
+        (step,) = _of_views(Figures(row={"seconds_without_stop": seconds}), [interval])
+        assert (step.what, step.words) == ("no stop", f"the position stands without a stop{words}")
 
 
 @pytest.mark.parametrize(
