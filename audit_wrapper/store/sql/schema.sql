@@ -225,6 +225,8 @@ CREATE INDEX IF NOT EXISTS audit_orders_external
     ON "monitoring"."orders" (client_order_id) WHERE origin IN ('external', 'backfilled');
 CREATE INDEX IF NOT EXISTS audit_orders_unlinked
     ON "monitoring"."orders" (created_at) WHERE order_key IS NOT NULL AND position_id IS NULL;
+CREATE INDEX IF NOT EXISTS audit_orders_fee_due
+    ON "monitoring"."orders" (fee_status) WHERE fee_status IN ('pending', 'missing');
 CREATE UNIQUE INDEX IF NOT EXISTS audit_trades_order_key
     ON "monitoring"."trades" (order_key) WHERE order_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_trades_position ON "monitoring"."trades" (position_id);
