@@ -9,6 +9,7 @@ from typing import Any
 
 from audit_wrapper.command.table import plain
 from audit_wrapper.tables.telling import span
+from audit_wrapper.tables.values import amounts
 
 # how the causes in why_not of audit.v_positions begin that are of one figure alone
 _OF_SLIPPAGE, _OF_FEES = "no price was meant", "a fee is not known"
@@ -44,8 +45,8 @@ def _of_position(story: Any) -> Iterator[tuple[str, str]]:
     unit = f" {row['currency']}" if row["currency"] else ""
     yield _result(row, unit, why), "bold"
     yield _slippage(row, unit, why), ""
-    if row.get("fees_other"):
-        yield f"fees in other currencies: {plain(row['fees_other'])}", ""
+    if others := amounts(row.get("fees_other")):
+        yield f"fees in other currencies: {', '.join(f'{fee:f} {plain(coin)}' for coin, fee in others.items())}", ""
     yield _unprotected(story, row["seconds_without_stop"])
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
+
+from audit_wrapper.tables.values import amounts
 
 _WIDE = Context(prec=60, rounding=ROUND_HALF_UP)
 NOTHING = "\N{EN DASH}"  # not known, or there is none; never 0
@@ -131,7 +132,4 @@ def moment(at: datetime | None, *, to: str = "seconds") -> str:
 
 def currencies(fees: Any) -> str:
     """Fees in other currencies, which are never added: `0.00049142 BNB, 1.2 MNT`. None or none: a dash."""
-    given = json.loads(fees, parse_float=Decimal, parse_int=Decimal) if isinstance(fees, str) else fees
-    return (
-        ", ".join(f"{exact(Decimal(str(amount)))} {coin}" for coin, amount in sorted((given or {}).items())) or NOTHING
-    )
+    return ", ".join(f"{exact(amount)} {coin}" for coin, amount in amounts(fees).items()) or NOTHING

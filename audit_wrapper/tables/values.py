@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -30,3 +31,9 @@ def utc(moment: datetime) -> datetime:
 def data_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row for `json.dumps`."""
     return {name: text_of(value) for name, value in row.items()}
+
+
+def amounts(fees: Any) -> dict[str, Decimal]:
+    """Fees by their currency, as the views have them: JSON, as text or taken apart. NULL: none."""
+    given = json.loads(fees, parse_float=Decimal, parse_int=Decimal) if isinstance(fees, str) else fees
+    return {coin: Decimal(str(amount)) for coin, amount in sorted((given or {}).items())}

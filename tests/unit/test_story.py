@@ -193,6 +193,8 @@ def test_what_a_position_came_to() -> None:
         "slippage 0.10300 USDT against the prices that were meant: 1.2 in, 1.15 out",
         "without a stop for 26.9 ms, 2 times",
     ]
+    others = {**ROW, "fees_other": '{"MNT": 1.20, "BNB": 0.00000099}'}
+    assert lines(others)[4] == "fees in other currencies: 0.00000099 BNB, 1.20 MNT"
 
 
 def test_what_is_not_known_is_said_with_its_reason() -> None:
