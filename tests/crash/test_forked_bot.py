@@ -82,8 +82,8 @@ def runs(
         postgres_server.drop(name)
 
 
-async def stored(dsn: str, journal: Path, account: str) -> set[str]:
-    """What is in the table after the next run."""
+async def stored(dsn: str, journal: Path, account: str, *, halves: int = 0) -> set[str]:
+    """What is in the table after the next run; `halves` as in `in_the_table`."""
     async with AuditTrail.open(
         dsn, journal=journal, account=account, ask_exchange="off", ask_per_minute=6_000
     ) as trail:
@@ -93,18 +93,21 @@ async def stored(dsn: str, journal: Path, account: str) -> set[str]:
                 await asyncio.sleep(0.02)
         assert trail.status().failures == {}
     assert list(verify(journal)) == []
-    return await in_the_table(dsn)
+    return await in_the_table(dsn, halves=halves)
 
 
-async def in_the_table(dsn: str) -> set[str]:
+async def in_the_table(dsn: str, *, halves: int = 0) -> set[str]:
+    """The orders there; of so many processes that were killed the last one may have had no answer yet."""
     connection = await asyncpg.connect(dsn)
     try:
         rows = await connection.fetch("SELECT order_id, status FROM monitoring.orders")
     finally:
         await connection.close()
-    assert {row["status"] for row in rows} <= {"FILLED"}, "an order of which only the half is there"
-    assert len({row["order_id"] for row in rows}) == len(rows), "an order is there twice"
-    return {row["order_id"] for row in rows}
+    answered = [row["order_id"] for row in rows if row["status"] == "FILLED"]
+    assert all(row["status"] == "UNKNOWN" and row["order_id"] is None for row in rows if row["status"] != "FILLED")
+    assert len(rows) - len(answered) <= halves, "an order of which only the half is there"
+    assert len(set(answered)) == len(answered), "an order is there twice"
+    return set(answered)
 
 
 @pytest.mark.parametrize("way", [*DELIVERED, *LEFT_FOR_THE_NEXT, *WITHOUT_DATABASE])
@@ -118,7 +121,10 @@ async def test_every_process_keeps_its_own_records(way: str, runs: dict[str, Fut
         assert not list(journal.glob("fork-*")), "nothing is left of a child that ended in order"
     elif way in WITHOUT_DATABASE:
         assert list(journal.glob("fork-*"))
-    assert await stored(dsn, journal, way) == told
+    killed = 1 if way == "prefork" else 0  # at any moment, also between the answer and telling of it
+    found = await stored(dsn, journal, way, halves=killed)
+    assert told <= found
+    assert len(found - told) <= killed
 
 
 async def test_a_child_does_not_hold_the_connection_of_a_bot_that_is_gone(audit_dsn: str, tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ NOISE = re.compile(
     r"Exception ignored|was destroyed but|Fatal Python error|Logging error|Exception in thread|never retrieved|"
     r"never awaited|exception calling callback|ResourceWarning|Segmentation|unclosed|after (interpreter )?shutdown"
 )
+# asyncio's own way of closing, where the second Ctrl-C comes in the middle of it
+ASYNCIO_ENDS = re.compile(r"RuntimeWarning: coroutine 'BaseEventLoop\.shutdown_\w+' was never awaited")
 OUR_WORDS = re.compile(r"^audit trail: ", re.MULTILINE)
 LEAVES_SOME = (
     "with_other_tasks",
@@ -239,7 +241,8 @@ def test_a_bot_ends_as_it_would_without_us_and_loses_nothing(case: Case, runs: d
     ended = runs[case].result()
     assert ended.code == case.code, ended.words
     assert ended.took_s < IN_TIME_S, ended.words
-    assert not NOISE.search(ended.words), ended.words
+    noise = ASYNCIO_ENDS.sub("", ended.words) if len(case.signals) > 1 else ended.words
+    assert not NOISE.search(noise), ended.words
     if len(case.signals) < 2 and case.way != "synchronous":  # there a Ctrl-C comes up where it finds us
         assert not OUR_FRAME.search(ended.words), ended.words
     assert len(ended.told) >= ENOUGH or case.way == "answer_after_close", ended.words
