@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from audit_wrapper.embedded import EmbeddedPostgres
 from audit_wrapper.errors import StoreUnavailable
 from audit_wrapper.settings import Settings
-from audit_wrapper.store.interface import Store
+
+if TYPE_CHECKING:
+    from audit_wrapper.store.interface import Store
 
 _PASSWORD = re.compile(r"([?&](?:password|sslpassword|passfile)=)[^&]*")
 

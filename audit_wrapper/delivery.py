@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
 import math
 import os
 import socket
@@ -29,15 +28,17 @@ from audit_wrapper.errors import (
     StoreUnavailable,
     StreamConflict,
 )
-from audit_wrapper.failures import Failures
+from audit_wrapper.failures import Failures, in_words, words_of
 from audit_wrapper.journal import Entry, Journal
+from audit_wrapper.logs import Log
 from audit_wrapper.records import Record
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.interface import Store
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 _TEND_EVERY_S = 0.5
+_BEAT_EVERY_S = 2.0
 _GIVE_UP_S = 1.0
 _COUNT_EVERY_S = 2.0
 # Not an Event, nor Thread.join, which a Ctrl-C at the wrong moment leaves locked, or takes for done (Python 3.11)
@@ -54,9 +55,16 @@ class Delivery:
         settings: Settings,
         failures: Failures,
         tend: Callable[[], None] | None = None,
+        beat: Callable[[], None] | None = None,
+        told: Callable[[Sequence[Record], float], None] | None = None,
     ) -> None:
-        """tend: housekeeping to be done about twice a second; the journal's own if not given."""
+        """tend: housekeeping to be done about twice a second; the journal's own if not given. beat: a sign of life, given
+        every two seconds, also while the database is waited for. told: of each batch that the store took, and how many
+        seconds that took. Neither may raise."""
         self._tend_now = tend or journal.tend
+        self._beat = beat
+        self._told = told
+        self.looked_at: float | None = None  # when the thread last went round, by time.monotonic
         self._journal = journal
         self._make_store = make_store
         self._settings = settings
@@ -167,7 +175,7 @@ class Delivery:
         except asyncio.CancelledError:
             self.state = "stopped"
         except Exception as problem:  # the thread's last word; what was recorded stays in the journal
-            self.state = f"stopped: {problem}"
+            self.state = f"stopped: {in_words(problem)}"
             if not self._give_up:
                 self._failures.note("delivery stopped", problem)
         finally:
@@ -177,7 +185,10 @@ class Delivery:
     async def _run(self) -> None:
         self._task, self._wake = asyncio.current_task(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        beating = asyncio.create_task(self._keep_beating(self._beat)) if self._beat is not None else None
+        leisure: asyncio.Task[None] | None = None
         store: Store | None = None
+        seen_to: Store | None = None
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda problem: isinstance(problem, Exception)),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=10),
@@ -203,10 +214,26 @@ class Delivery:
                 except tenacity.RetryError:
                     break
                 if not busy and not self._stopping:
+                    if store is not None and store is not seen_to and (leisure is None or leisure.done()):
+                        seen_to, leisure = store, asyncio.create_task(self._at_leisure(store))
                     await self._sleep(self._settings.delivery_pause_s)
         finally:
+            for task in (beating, leisure):
+                if task is not None:
+                    task.cancel()
             if store is not None:
                 await _closed(store)
+
+    async def _keep_beating(self, beat: Callable[[], None]) -> None:
+        while True:
+            beat()
+            await asyncio.sleep(_BEAT_EVERY_S)
+
+    async def _at_leisure(self, store: Store) -> None:
+        try:
+            await store.at_leisure()
+        except Exception as problem:  # nothing that is delivered needs it
+            self._failures.note("schema", problem)
 
     async def _connected(self) -> Store:
         store = self._make_store()
@@ -217,6 +244,15 @@ class Delivery:
             await _closed(store)
             raise
         self._journal.delivered(self.delivered_seq)
+        if self.problem is not None:  # of its failures only the first was said
+            waiting = self._journal.durable_seq - self.delivered_seq
+            logger.info(
+                "audit trail: the database takes records again, %d wait for it",
+                waiting,
+                event="delivering_again",
+                count=waiting,
+                account=self._settings.account,
+            )
         self.state, self.problem = "connected", None
         return store
 
@@ -289,7 +325,7 @@ class Delivery:
             self._count_at = now + _COUNT_EVERY_S if self.quarantined else math.inf
 
     def _tend(self) -> None:
-        now = time.monotonic()
+        now = self.looked_at = time.monotonic()
         if now >= self._tend_at:
             self._tend_at = now + _TEND_EVERY_S
             try:
@@ -317,6 +353,7 @@ class Delivery:
     async def _deliver_read(self, store: Store, entries: Sequence[Entry], records: Sequence[Record]) -> None:
         if not entries:
             return
+        began = time.monotonic()
         try:
             await store.deliver(self._journal.stream, entries, records)
         except StreamConflict:
@@ -333,6 +370,8 @@ class Delivery:
             await self._deliver_read(store, entries[half:], records[half:])
             return
         self._advance(entries[-1].seq)
+        if self._told is not None:
+            self._told(records, time.monotonic() - began)
 
     async def _set_aside(self, store: Store, entry: Entry, reason: str) -> None:
         await store.quarantine(self._journal.stream, entry, reason)
@@ -362,12 +401,12 @@ class Delivery:
         problem = outcome.exception() if outcome is not None else None
         if problem is None:
             return
-        self.problem = problem if isinstance(problem, AuditWrapperError) else StoreUnavailable(str(problem))
-        self.state = f"trying again: {problem}"
+        words = in_words(problem)
+        self.problem = problem if isinstance(problem, AuditWrapperError) else StoreUnavailable(words)
+        self.state = f"trying again: {words}"
         if isinstance(problem, StreamConflict):
             return  # said when it is mended
-        kind = "schema" if isinstance(problem, SchemaError) else "database away"
-        self._failures.note(kind, problem)
+        self._failures.note("schema" if isinstance(problem, SchemaError) else "database away", problem)
 
     async def _sleep(self, seconds: float) -> None:
         assert self._wake is not None
@@ -389,4 +428,4 @@ async def _closed(store: Store) -> None:
     try:
         await asyncio.wait_for(store.close(), 5)
     except Exception as problem:  # closing a broken connection may fail; there is nothing left to lose on it
-        logger.debug("audit trail: closing the store: %s", problem)
+        logger.debug("audit trail: closing the store: %s", words_of(problem), event="store_not_closed")

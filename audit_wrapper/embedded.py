@@ -6,7 +6,6 @@ which ends Python before anything can run) leaves it running, and the next start
 """
 
 import atexit
-import logging
 import os
 import subprocess
 import sys
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from audit_wrapper.errors import SettingsError, StoreUnavailable
+from audit_wrapper.logs import Log
 
-_log = logging.getLogger("audit_wrapper.embedded")
+_log = Log("audit_wrapper.embedded")
 _lock = threading.Lock()  # the package keeps its servers in a dict of its own, one per folder
 _users: Counter[Path] = Counter()
 _servers: dict[Path, Any] = {}
@@ -57,7 +57,13 @@ class EmbeddedPostgres:
             elif not self._server.get_postmaster_info().is_running():
                 self._server.ensure_postgres_running()  # it was stopped or killed from outside
             dsn = str(self._server.get_uri())
-            _log.info("embedded PostgreSQL runs in %s, address %s", self.folder, dsn)
+            _log.info(
+                "embedded PostgreSQL runs in %s, address %s",
+                self.folder,
+                dsn,
+                event="embedded_runs",
+                folder=str(self.folder),
+            )
             return dsn
 
     def stop(self) -> None:
@@ -81,7 +87,12 @@ class EmbeddedPostgres:
         if not _users[self.folder]:
             _servers.pop(self.folder, None)
             _let_go(server)
-            _log.info("this process has done with the embedded PostgreSQL in %s", self.folder)
+            _log.info(
+                "this process has done with the embedded PostgreSQL in %s",
+                self.folder,
+                event="embedded_released",
+                folder=str(self.folder),
+            )
 
     def _started(self) -> Any:
         postgres_server = imported()
@@ -145,7 +156,15 @@ def _run(command: str, args: Sequence[str], bin_path: Path, timeout: float | Non
         output.seek(0)
         words = output.read().decode("utf-8", "replace")
     if code:
-        _log.info("%s ended with %d: %s", command, code, words)
+        _log.info(
+            "%s ended with %d: %s",
+            command,
+            code,
+            words,
+            event="embedded_program_failed",
+            program=command,
+            code=code,
+        )
         raise subprocess.CalledProcessError(code, command, words)
     return words
 

@@ -5,6 +5,7 @@
     ├── CannotWrap               the object has nothing we know how to observe                  (at startup)
     ├── NotWrapped               an exchange was named of which no client is wrapped            (from the call)
     ├── TrailClosed              the trail was closed before this call                          (from the call)
+    ├── NothingFound             the tables have nothing of the name that was asked for         (from the call)
     ├── EntryRefused             an entry that could not have been recorded was not sent        (only if asked for)
     ├── JournalError
     │   ├── JournalUnavailable   the folder cannot be created, read or written
@@ -41,6 +42,10 @@ class NotWrapped(AuditWrapperError, LookupError):
 
 class TrailClosed(AuditWrapperError, RuntimeError):
     """The trail was used after `close()`. Open a new one."""
+
+
+class NothingFound(AuditWrapperError, LookupError):
+    """The tables hold nothing of the name that was asked for. The message says what there is, where that is known."""
 
 
 class EntryRefused(AuditWrapperError):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import threading
+import traceback
 from collections import Counter
+from collections.abc import Mapping
 
 from audit_wrapper.errors import AuditWrapperError
+from audit_wrapper.logs import Log
+from audit_wrapper.snapshot import said
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 
 class Failures:
-    """Counts what went wrong, by kind. Thread-safe."""
+    """Counts what went wrong, by kind. Thread-safe. about: which trail it is, for the log."""
 
-    def __init__(self) -> None:
+    def __init__(self, about: Mapping[str, str] | None = None) -> None:
+        self._about = dict(about or {})
         self.reset()
 
     def reset(self) -> None:
@@ -25,19 +29,23 @@ class Failures:
 
     def note(self, kind: str, problem: BaseException | str) -> None:
         """Count one failure; the first of its kind is logged in full, the others only counted."""
-        text = problem if isinstance(problem, str) else f"{type(problem).__name__}: {_said(problem)}"
+        text = said(problem) if isinstance(problem, str) else f"{type(problem).__name__}: {words_of(problem)}"
         with self._lock:
             self._counts[kind] += 1
             self._last = f"{kind}: {text}"
             first = self._counts[kind] == 1
         if first:
             # our own errors say all there is to say; only of what nobody foresaw is the place worth knowing
-            trace = None if isinstance(problem, str | AuditWrapperError | OSError) else problem
+            trace = None if isinstance(problem, str | AuditWrapperError | OSError) else trace_of(problem)
             logger.error(
                 "audit trail: %s: %s (trading goes on; further failures of this kind are counted, see status())",
                 kind,
                 text,
-                exc_info=trace,
+                trace=trace,
+                event="failure",
+                kind=kind,
+                problem=text,
+                **self._about,
             )
 
     @property
@@ -52,8 +60,24 @@ class Failures:
         return self._last
 
 
-def _said(problem: BaseException) -> str:
+def words_of(problem: BaseException) -> str:
+    """What an exception says, without secrets."""
     try:
-        return str(problem)
+        return said(str(problem))
     except Exception:  # a host's exception may fail to describe itself; its type is named all the same
         return "(its message cannot be read)"
+
+
+def in_words(problem: BaseException) -> str:
+    """What went wrong, for a person: as `words_of`, and what kind of exception it was unless it is one of our own."""
+    words = words_of(problem)
+    return words if isinstance(problem, AuditWrapperError) else f"{type(problem).__name__}: {words}".rstrip(": ")
+
+
+def trace_of(problem: BaseException) -> BaseException | None:
+    """For a log's `exc_info`: the exception, unless what is printed of it would show a secret."""
+    try:
+        printed = "".join(traceback.format_exception(problem))
+        return problem if said(printed) == printed else None
+    except Exception:  # as above
+        return None

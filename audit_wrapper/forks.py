@@ -18,15 +18,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from audit_wrapper.delivery import Delivery
 from audit_wrapper.errors import JournalError, JournalInUse
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import Entry, Finding, Journal, Room
 from audit_wrapper.journal.interface import READ_BYTES
 from audit_wrapper.journal.lock import FolderLock
+
+if TYPE_CHECKING:
+    from audit_wrapper.delivery import Delivery
 
 OpenJournal = Callable[[Path], Journal]
 
@@ -160,10 +162,21 @@ class Adoption:
         self._stopping = False
         self._runs = False
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._runs
+
+    @property
+    def delivered_seq(self) -> int:
+        """Of the journal that it delivers now; 0: of none."""
+        delivery = self._delivery
+        return delivery.delivered_seq if delivery is not None else 0
+
     def start(self) -> None:
         """Begin, if there is anything."""
-        left = sorted(path for path in self._beside.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
-        if left:
+        left = side_folders(self._beside)
+        if left and not self._runs:
             self._runs = True
             threading.Thread(target=self._run, args=(left,), name="audit_wrapper-forks", daemon=True).start()
 
@@ -211,6 +224,11 @@ class Adoption:
         finally:
             self._delivery = None
             journal.close()
+
+
+def side_folders(beside: Path) -> list[Path]:
+    """The folders of such journals in `beside`, the journal's."""
+    return sorted(path for path in beside.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
 
 
 def _remove(folder: Path) -> None:

@@ -67,6 +67,11 @@ class Inquirer:
         self._wake: asyncio.Future[None] | None = None  # what the sweeping waits for
         self.closed = False
 
+    @property
+    def requests(self) -> dict[str, int]:
+        """What was asked of each exchange so far."""
+        return {exchange: pace.turns for exchange, pace in list(self._paces.items())}
+
     def asker(self, subject: ClientSubject, *, patience_s: float | None = None) -> Asker:
         """Asks this client, at the pace of its exchange. patience_s: as of `Asker`."""
         exchange = subject.exchange or ""

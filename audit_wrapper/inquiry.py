@@ -19,7 +19,8 @@ from audit_wrapper.pipeline import in_thread
 from audit_wrapper.pushed import Pushed
 from audit_wrapper.reconcile import MARGIN, Reads, Reconciler, ReconcileReport
 from audit_wrapper.recorder import Recorder
-from audit_wrapper.rows import Books
+from audit_wrapper.records import OrderStatus
+from audit_wrapper.rows import Books, Incomplete
 from audit_wrapper.settings import Settings
 
 
@@ -38,6 +39,8 @@ class Inquiry:
         self._clients = clients
         self._read = read
         self._pushed = Pushed(recorder, failures)
+        # by exchange, when the orders were made that were UNKNOWN when the trail last looked; None: it has not looked yet
+        self.unknown: dict[str, list[datetime]] | None = None
         self._reconciler = Reconciler(recorder, settings.account, read)
         self._backfill = Backfill(recorder, settings.account, self._reconciler, read)
         self.inquirer = Inquirer(recorder, settings, failures, self._reconciler.record_heard, self._sweep)
@@ -64,6 +67,7 @@ class Inquiry:
                 if one.loop is loop and getattr(one.client, "markets", None) is not None
             }
         incomplete = await self._reconciler.incomplete()
+        self._note_unknown(incomplete)
         if exchange is not None:
             incomplete = [one for one in incomplete if one.row.exchange == exchange]
         report = ReconcileReport()
@@ -79,6 +83,13 @@ class Inquiry:
                 f"{name}: no client of this exchange is wrapped ({n} orders)" for name, n in waiting.items()
             ),
         )
+
+    def _note_unknown(self, incomplete: Iterable[Incomplete]) -> None:
+        unknown: dict[str, list[datetime]] = {exchange: [] for exchange in self.unknown or ()}
+        for one in incomplete:
+            if one.row.status == OrderStatus.UNKNOWN:
+                unknown.setdefault(one.row.exchange or "", []).append(one.row.created_at)
+        self.unknown = unknown
 
     async def completeness(self, exchange: str | None, since: datetime, until: datetime | None) -> Completeness:
         """See AuditTrail."""

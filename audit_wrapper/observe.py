@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-import logging
 import types
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -17,11 +16,13 @@ from typing import Any, Protocol
 import wrapt
 
 from audit_wrapper.errors import EntryRefused
+from audit_wrapper.failures import trace_of
+from audit_wrapper.logs import Log
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _Rewrite = Callable[[Any, tuple[Any, ...], dict[str, Any]], _Arguments | None]
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 
 class Hooks(Protocol):
@@ -234,8 +235,12 @@ def _instead(rewritten: _Rewrite, frame: Any, args: tuple[Any, ...], kwargs: dic
         return None
     try:
         return rewritten(frame, args, kwargs)
-    except Exception:  # as in _begun
-        logger.exception("audit trail: the arguments of a call could not be rewritten; it goes on with its own")
+    except Exception as problem:  # as in _begun
+        logger.error(
+            "audit trail: the arguments of a call could not be rewritten; it goes on with its own",
+            trace=trace_of(problem),
+            event="arguments_not_rewritten",
+        )
         return None
 
 
@@ -268,16 +273,24 @@ def _begun(hooks: Hooks, instance: Any, args: tuple[Any, ...], kwargs: dict[str,
         return hooks.begin(instance, args, kwargs)
     except EntryRefused:  # asked for by a setting: the call is not to be made
         raise
-    except Exception:  # the last line of defence: hooks count their failures themselves, and do not raise
-        logger.exception("audit trail: a call could not be observed; it goes on")
+    except Exception as problem:  # the last line of defence: hooks count their failures themselves, and do not raise
+        logger.error(
+            "audit trail: a call could not be observed; it goes on",
+            trace=trace_of(problem),
+            event="call_not_observed",
+        )
         return None
 
 
 def _told(hooks: Hooks, what: str, *news: Any) -> None:
     try:
         getattr(hooks, what)(*news)
-    except Exception:  # as above
-        logger.exception("audit trail: the outcome of a call could not be observed; the call goes on")
+    except Exception as problem:  # as above
+        logger.error(
+            "audit trail: the outcome of a call could not be observed; the call goes on",
+            trace=trace_of(problem),
+            event="outcome_not_observed",
+        )
 
 
 def _named(coroutine: Coroutine[Any, Any, Any], wrapped: Any) -> Coroutine[Any, Any, Any]:

@@ -11,45 +11,35 @@ Nothing here raises: whoever calls it runs inside a trade. The one exception is 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-from uuid_utils.compat import uuid7
-
-from audit_wrapper import calls, codec, routing, scopes
-from audit_wrapper.callframe import Attempt, Frame, Subject, now
-from audit_wrapper.entries import is_entry
+from audit_wrapper import calls, scopes
+from audit_wrapper.callframe import Attempt, Frame, Subject
 from audit_wrapper.errors import EntryRefused
 from audit_wrapper.exchanges import adapter_for
-from audit_wrapper.exchanges.outcomes import failure_of
 from audit_wrapper.failures import Failures
-from audit_wrapper.forcing import Forcing
 from audit_wrapper.journal import Journal
-from audit_wrapper.outbox import Outbox
-from audit_wrapper.reading import asked
 from audit_wrapper.records import (
     Action,
     Call,
-    Failure,
     PositionLink,
-    Record,
     RecordKind,
     Request,
     Response,
     Seam,
 )
-from audit_wrapper.snapshot import answer_shown, hidden, named, snapshot, without_secrets
+from audit_wrapper.scribe import Scribe
+from audit_wrapper.snapshot import named, without_secrets
 from audit_wrapper.stamping import stamp, texts
-from audit_wrapper.verdict import outcome, verdict
+from audit_wrapper.verdict import verdict
 
 _READ = calls.CallRow("read", Action.OTHER)
 _SILENT = frozenset({Action.OTHER, Action.POSITION})
-_MAY_BE_TAKEN = frozenset({RecordKind.OUTCOME_UNKNOWN, RecordKind.ACKNOWLEDGED})
-_MAY_SHOW_KEYS = frozenset({Action.OTHER, Action.ACCOUNT})
 
 
 @lru_cache(maxsize=1_024)  # ccxt's paths are templates: a bot uses a few dozen
@@ -58,8 +48,8 @@ def _asks(exchange: str, api: str, method: str, path: str) -> tuple[bool, Action
     return adapter.is_write(api, method, path), adapter.action_of(method, path)
 
 
-class Recorder:
-    """Writes the records of one trail."""
+class Recorder(Scribe):
+    """Sees the calls of one trail, and has them written down."""
 
     def __init__(
         self,
@@ -70,43 +60,29 @@ class Recorder:
         refuse_entries: bool = False,
         power: bool = False,
         stamping: bool = False,
+        append_times: deque[int] | None = None,
     ) -> None:
         """refuse_entries: an entry whose intent cannot be written is not to leave; `begin` and `attempt` raise then.
         power: records are forced to the disk itself. stamping: orders without a client order id are given one.
+        append_times: as of `Outbox`.
         """
+        super().__init__(
+            journal,
+            account=account,
+            failures=failures,
+            refuse_entries=refuse_entries,
+            power=power,
+            append_times=append_times,
+        )
         self.stamping = stamping
-        self.durable = Forcing(journal, failures) if power else None
-        self._outbox = Outbox(journal, failures, self._gap_record)
-        self._account = account
-        self._refuse_entries = refuse_entries
-        self._failures = failures
         self._frame: ContextVar[Frame | None] = ContextVar("audit_wrapper_frame", default=None)
         self.active = True  # False once the trail is closed: proxies that the bot still holds look away
         self.under_way = 0  # frames that are open now; nothing is asked of an exchange while there are any
-        self.after_call: Callable[[Record, Subject], None] | None = None
         self.client_used: Callable[[Subject], None] | None = None  # told of every request of a client, reads too
-
-    @property
-    def recorded(self) -> int:
-        """Records made so far."""
-        return self._outbox.recorded
-
-    @property
-    def waiting(self) -> int:
-        """Records that wait in memory for the journal."""
-        return self._outbox.waiting
-
-    def use_journal(self, journal: Journal) -> None:
-        """Records go there from now on: the other one is about to be closed."""
-        self._outbox.use_journal(journal)
-        if self.durable is not None:
-            self.durable.use_journal(journal)
 
     def begin_anew(self, journal: Journal) -> None:
         """In a forked child: what waits is the parent's, and so are the calls of its other threads."""
-        self._outbox = Outbox(journal, self._failures, self._gap_record)
-        if self.durable is not None:
-            self.durable.use_journal(journal)
+        self._write_anew(journal)
         self.under_way = 0 if self._frame.get() is None else 1
 
     def note_failure(self, kind: str, problem: BaseException) -> None:
@@ -311,46 +287,6 @@ class Recorder:
         except Exception as problem:  # as in answer
             self._failures.note("recording a position", problem)
 
-    # -- what is missing
-
-    def retry(self) -> None:
-        """Write what waits in memory, if the journal takes it."""
-        self._outbox.retry()
-
-    def missing(self, sentence: str) -> None:
-        """Records are missing from the journal; the sentence says which, and why."""
-        self._outbox.put(self._gap_record(sentence))
-
-    def _gap_record(self, sentence: str) -> Record:
-        return Record(
-            version=codec.VERSION,
-            record_id=uuid7(),
-            kind=RecordKind.GAP,
-            account=self._account,
-            reason=sentence,
-            called_at=now(),
-        )
-
-    # -- what the exchange tells beside the bot's calls
-
-    def told(
-        self, kind: RecordKind, exchange: str | None, call: Call | None, result: Any = None, **fields: Any
-    ) -> None:
-        """What the exchange said, asked or unasked, or what follows from it. fields: others of the record."""
-        self._outbox.put(
-            Record(
-                version=codec.VERSION,
-                record_id=uuid7(),
-                kind=kind,
-                action=Action.ASK,
-                exchange=exchange,
-                account=self._account,
-                call=call,
-                result=snapshot(result) if result is not None else None,
-                **{"called_at": now(), **fields},
-            )
-        )
-
     # -- inside
 
     def _enter(self, frame: Frame) -> None:
@@ -447,169 +383,5 @@ class Recorder:
                 intent = self._intent(frame, frame.call, 0, None)
                 self._outcome(frame, intent, None, result, None)
 
-    def _intent(self, frame: Frame, call: Call, attempt: int, request: Request | None) -> Record:
-        row, story = frame.row, frame.story
-        arguments = frame.arguments
-        params = arguments if frame.seam is Seam.TRANSPORT else arguments.get("params")
-        client_frame = frame.client_above
-        symbol = frame.symbol
-        market = None
-        if client_frame is not None and frame.seam is Seam.TRANSPORT:
-            market = client_frame.subject.market(client_frame.symbol, None)
-        if market is None:
-            market = frame.subject.market(symbol, params)
-        action = row.action
-        meant_symbol = frame.meant_symbol or (market.symbol if market is not None else None) or symbol
-        kind = RecordKind.INTENT
-        if frame.seam is Seam.TRANSPORT and action is Action.OTHER:
-            kind = RecordKind.UNATTRIBUTED if client_frame is None else RecordKind.INTENT
-            if client_frame is not None:
-                action = client_frame.row.action
-        implicit = calls.IMPLICIT_REQUESTS.get(row.method)
-        if request is None and implicit is not None:
-            sent = snapshot(arguments.get("params"))
-            request = Request(method=implicit[0], path=implicit[1], params=bytes(sent).decode("utf-8"))
-        record = Record(
-            version=codec.VERSION,
-            record_id=uuid7(),
-            kind=kind,
-            action=action,
-            exchange=frame.subject.exchange,
-            account=self._account,
-            operation=story.operation(),
-            attempt=attempt,
-            purpose=frame.purpose,
-            call=call,
-            meant=frame.meant if frame.meant is not call else None,
-            market=market,
-            request=request,
-            position=scopes.position_for(story, frame.subject.exchange, meant_symbol),
-            replaces=tuple(story.canceled) if story.canceled and action is Action.PLACE else (),
-            called_at=frame.called_at if attempt <= 1 else now(),
-        )
-        self._put(frame, record)
-        if self._refuse_entries and self._outbox.waiting:
-            self._refuse(frame, record)
-        return record
-
-    def _refuse(self, frame: Frame, intent: Record) -> None:
-        """The intent waits in memory and may be lost: if it is an entry, it does not leave."""
-        whole = codec.decode(codec.encode(intent))  # read from bytes, as everyone else will read it
-        if not is_entry(whole):
-            return
-        refused = EntryRefused(
-            "this entry was not sent: the audit journal cannot be written, and entries_without_journal is 'refuse'. "
-            "Orders that reduce a position, stops and cancels still go through. AuditTrail.status() says what is wrong"
-        )
-        record = msgspec.structs.replace(
-            intent,
-            record_id=uuid7(),
-            kind=RecordKind.NOT_SENT,
-            intent_id=intent.record_id,
-            failure=failure_of(refused),
-            reason="refused: the journal could not be written",
-            answered_at=now(),
-        )
-        self._put(frame, record)
-        raise refused
-
     def _settle(self, frame: Frame, attempt: Attempt, result: Any, problem: BaseException | None) -> None:
         self._outcome(frame, attempt.intent, attempt, result, problem)
-
-    def _outcome(
-        self,
-        frame: Frame,
-        intent: Record,
-        attempt: Attempt | None,
-        result: Any,
-        problem: BaseException | None,
-    ) -> None:
-        """attempt: the request it was; None where the wire cannot be seen."""
-        response = attempt.response if attempt is not None else None
-        sent = True if attempt is not None else None
-        kind, reason, failure = outcome(frame.seam, frame.row, intent, response, result, problem, sent=sent)
-        if frame.stamp is not None and problem is not None and kind in _MAY_BE_TAKEN:
-            frame.stamp.unsure = True
-        secrets: list[str] = getattr(frame.subject, "secrets", [])
-        hands_out_keys = intent.action in _MAY_SHOW_KEYS  # an order's answer is kept to the letter
-        shown = answer_shown(result, secrets, by_name=hands_out_keys) if result is not None else None
-        if response is not None and response.text is not None:
-            text = hidden(without_secrets(response.text) if hands_out_keys else response.text, secrets)
-            response = msgspec.structs.replace(response, text=text)
-        if failure is not None:
-            failure = msgspec.structs.replace(failure, message=hidden(failure.message, secrets))
-        record = msgspec.structs.replace(
-            intent,
-            record_id=uuid7(),
-            kind=kind,
-            intent_id=intent.record_id,
-            response=response,
-            result=shown,
-            failure=failure,
-            reason=reason,
-            answered_at=(attempt.answered_at if attempt is not None else None) or now(),
-            duration_us=attempt.duration_us if attempt is not None else None,
-        )
-        if kind is RecordKind.ACKNOWLEDGED and intent.action is Action.CANCEL:
-            frame.story.canceled += self._canceled(record)
-        elif kind is RecordKind.ACKNOWLEDGED and intent.replaces:
-            frame.story.canceled.clear()
-        self._put(frame, record)
-        if self.after_call is not None and kind in (RecordKind.ACKNOWLEDGED, RecordKind.OUTCOME_UNKNOWN):
-            self.after_call(record, frame.subject)
-
-    def _canceled(self, record: Record) -> list[str]:
-        # read from bytes, as everyone else will read it
-        whole = codec.decode(codec.encode(record))
-        return [routing.name_of(whole, one) for one in asked(whole) if one.state.exchange_order_id is not None]
-
-    def _not_sent(self, frame: Frame, problem: BaseException) -> None:
-        failure = failure_of(problem)
-        self._alone(frame, RecordKind.NOT_SENT, None, failure)
-
-    def _report(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
-        failure = failure_of(problem) if problem is not None else None
-        self._alone(frame, RecordKind.REPORTED, result, failure)
-
-    def _alone(self, frame: Frame, kind: RecordKind, result: Any, failure: Failure | None = None) -> None:
-        """A record with no intent before it."""
-        position = scopes.position_for(frame.story, frame.subject.exchange, frame.symbol)
-        self._put(
-            frame,
-            Record(
-                version=codec.VERSION,
-                record_id=uuid7(),
-                kind=kind,
-                action=frame.row.action,
-                exchange=frame.subject.exchange,
-                account=self._account,
-                operation=frame.story.operation(),
-                purpose=frame.purpose,
-                call=frame.call,
-                meant=frame.meant,
-                market=frame.subject.market(frame.symbol, frame.arguments.get("params")),
-                result=snapshot(result) if result is not None else None,
-                failure=failure,
-                position=position,
-                called_at=frame.called_at,
-                answered_at=now(),
-            ),
-        )
-
-    def _write_link(self, link: PositionLink) -> None:
-        self._outbox.put(
-            Record(
-                version=codec.VERSION,
-                record_id=uuid7(),
-                kind=RecordKind.LINKED,
-                action=Action.POSITION,
-                exchange=link.exchange,
-                account=self._account,
-                position=link,
-                called_at=now(),
-            )
-        )
-
-    def _put(self, frame: Frame, record: Record) -> None:
-        frame.evidence += 1
-        self._outbox.put(record)

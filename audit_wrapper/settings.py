@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: names the account at the exchange; part of every order's identity.
     bot_schema: the schema of the bot's tables (positions, orders, trades).
     positions_table: the bot's positions table, read to link orders; None: never look.
+    delivery: "own": this process delivers, on a thread. "sidecar": it does no work of the database's; `audit-wrapper deliver
+        --follow`, a process beside it, reads the journal and delivers. Needs a dsn.
     delivery_batch: records in one transaction. delivery_pause_s: how long new records are gathered before one.
     statement_timeout_s: how long one batch may take in the database before it is tried again.
     close_timeout_s: how long `close()` goes on delivering before it says what is left.
@@ -45,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         them with EntryRefused. Orders that reduce a position, stops, take-profits and cancels always go through.
     stamp_client_order_id: give an order a client order id where the bot gave none, so that a lost answer can be asked for by
         name, and what is sent again carries the same id. It changes the request: Binance, Bybit and OKX, over HTTP only.
+    metrics: "auto": through OpenTelemetry's global MeterProvider, where opentelemetry-api is installed. "off": none.
     keep_delivered_days: how long journal files stay once all of them is delivered. keep_delivered_mb: how many megabytes
         of such files at the most. What is not delivered is never deleted.
     """
@@ -54,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: _Name = "default"
     bot_schema: _Identifier = "monitoring"
     positions_table: _Identifier | None = "positions"
+    delivery: Literal["own", "sidecar"] = "own"
     delivery_batch: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
     delivery_pause_s: _Seconds = 0.05
     statement_timeout_s: _Seconds = 60.0
@@ -65,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     durability: Literal["process", "power"] = "process"
     entries_without_journal: Literal["allow", "refuse"] = "allow"
     stamp_client_order_id: bool = False
+    metrics: Literal["auto", "off"] = "auto"
     keep_delivered_days: Annotated[float, msgspec.Meta(ge=0, le=36_500)] = 7.0
     keep_delivered_mb: Annotated[int, msgspec.Meta(ge=0)] = 1_024
 

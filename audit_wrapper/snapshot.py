@@ -27,6 +27,10 @@ _SECRET = (
 _SECRET_IN_QUERY = re.compile(rf"(?i)(?:^|(?<=&))({_SECRET})=[^&]*&?")
 _SECRET_IN_JSON = re.compile(rf'(?i)"({_SECRET})"\s*:\s*"(?:[^"\\]|\\.)*"')
 _SECRET_IN_BYTES = re.compile(_SECRET_IN_JSON.pattern.encode())
+_SECRET_IN_WORDS = re.compile(
+    rf"""(?i)((?<![a-z0-9]){_SECRET}["']?\s*[=:]\s*)(?:bearer\s+)?(?:"[^"]*"|'[^']*'|[^\s&"',;)\]}}]+)"""
+)
+_PASSWORD_IN_ADDRESS = re.compile(r"(://[^\s/:@]*:)[^\s@/]+@")
 
 
 def snapshot(value: Any) -> msgspec.Raw:
@@ -67,6 +71,11 @@ def without_secrets(body: str) -> str:
     if body[:1] in ("{", "["):
         return _SECRET_IN_JSON.sub(r'"\1":"removed"', body)
     return _SECRET_IN_QUERY.sub("", body).rstrip("&")
+
+
+def said(text: str) -> str:
+    """Words for a log, without what goes by the name of a secret in them and without an address's password."""
+    return _PASSWORD_IN_ADDRESS.sub(r"\1***@", _SECRET_IN_WORDS.sub(r"\1***", text))
 
 
 def _foreign(value: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import inspect
-import logging
 import os
 import sys
 import threading
@@ -15,16 +14,17 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from audit_wrapper import calls, embedded
+from audit_wrapper import calls, embedded, metrics
 from audit_wrapper.backfill import BackfillProgress, BackfillReport
 from audit_wrapper.callframe import Frame, opening_side
 from audit_wrapper.clients import ClientSubject
 from audit_wrapper.completeness import Completeness
 from audit_wrapper.database import Database
 from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
-from audit_wrapper.failures import Failures
+from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.inquiry import Inquiry
-from audit_wrapper.journal import Journal, What
+from audit_wrapper.journal import Journal
+from audit_wrapper.logs import Log
 from audit_wrapper.observe import observed
 from audit_wrapper.pipeline import Pipeline, in_thread, open_journal
 from audit_wrapper.proxies import HostSubject
@@ -37,7 +37,7 @@ from audit_wrapper.status import FlushReport, Status
 from audit_wrapper.store.interface import Store
 from audit_wrapper.wrapping import Wrapping
 
-logger = logging.getLogger("audit_wrapper")
+logger = Log("audit_wrapper")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
@@ -53,9 +53,10 @@ class AuditTrail:
     Make one per bot process with `AuditTrail.open`.
     """
 
-    def __init__(self, settings: Settings, journal: Journal, database: Database) -> None:
+    def __init__(self, settings: Settings, journal: Journal, database: Database, *, beats: bool = True) -> None:
         self._settings = settings
-        self._failures = Failures()
+        self._failures = Failures({"account": settings.account, "journal": str(settings.journal)})
+        self._metrics = metrics.of_trail(settings, self._failures)
         self._recorder = Recorder(
             journal,
             account=settings.account,
@@ -63,9 +64,12 @@ class AuditTrail:
             refuse_entries=settings.entries_without_journal == "refuse",
             power=settings.durability == "power",
             stamping=settings.stamp_client_order_id,
+            append_times=self._metrics.append_times if self._metrics is not None else None,
         )
         self._wrapping = Wrapping(self._recorder, self._failures)
-        self._pipeline = Pipeline(settings, journal, database, self._recorder, self._failures)
+        self._pipeline = Pipeline(
+            settings, journal, database, self._recorder, self._failures, self._metrics, beats=beats
+        )
         self._closed: FlushReport | None = None
         self._closing = threading.RLock()
         self._is_closing = False
@@ -91,22 +95,35 @@ class AuditTrail:
         cannot be written) or JournalInUse (another process writes there). A database that is away is no error: the
         journal keeps the records, `status()` says so, and delivery goes on trying.
         """
+        named = {"dsn": dsn, "journal": journal, "account": account}
+        return cls._open(Settings.load({**settings, **{name: one for name, one in named.items() if one is not None}}))
+
+    @classmethod
+    def _open(cls, loaded: Settings, *, beats: bool = True) -> Self:
         from audit_wrapper.store.postgres import PostgresStore
 
-        named = {"dsn": dsn, "journal": journal, "account": account}
-        loaded = Settings.load({**settings, **{name: value for name, value in named.items() if value is not None}})
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
         else:
             embedded.imported()  # here, and not on the delivery thread: a child forked then would have half of it
         opened = open_journal(loaded, loaded.journal)
         try:
-            trail = cls(loaded, opened, Database(loaded))
+            trail = cls(loaded, opened, Database(loaded), beats=beats)
             trail._pipeline.start()
         except BaseException:
             opened.close()
             raise
         _open_trails.add(trail)
+        if trail._metrics is not None:
+            trail._metrics.start(trail._seen)
+        logger.info(
+            "audit trail: open, account %s, journal %s",
+            loaded.account,
+            loaded.journal,
+            event="trail_opened",
+            account=loaded.account,
+            journal=str(loaded.journal),
+        )
         return trail
 
     # -- observing
@@ -253,26 +270,7 @@ class AuditTrail:
 
     def status(self) -> Status:
         """How it is doing. Cheap; touches neither disk nor network."""
-        journal, delivery, database = self._pipeline.journal, self._pipeline.delivery, self._pipeline.database
-        durable, delivered = journal.durable_seq, delivery.delivered_seq
-        problem, room = delivery.problem, journal.room
-        return Status(
-            recorded=self._recorder.recorded,
-            durable_seq=durable,
-            delivered_seq=delivered,
-            lag=max(0, durable - delivered),
-            waiting=self._recorder.waiting,
-            quarantined=delivery.quarantined,
-            failures=self._failures.counts,
-            damage=tuple(found.sentence for found in journal.damage if found.what is not What.TORN_TAIL),
-            disk_free_bytes=room.free_bytes if room is not None else None,
-            outage_hours_left=room.hours if room is not None else None,
-            last_error=str(problem) if problem is not None else self._failures.last,
-            store=delivery.state,
-            journal=str(self._settings.journal),
-            database=database.address,
-            embedded=database.embedded_folder,
-        )
+        return self._pipeline.status()
 
     def close(self) -> FlushReport:
         """Deliver what can be delivered within `close_timeout_s`, take everything off again, and say what is left.
@@ -334,6 +332,18 @@ class AuditTrail:
             self._wrapping.undo_all()
         self._closed = self._pipeline.close()
         _open_trails.discard(self)
+        if self._metrics is not None:
+            self._metrics.stop()
+        logger.info(
+            "audit trail: closed, account %s, journal %s, %d records",
+            self._settings.account,
+            self._settings.journal,
+            self._recorder.recorded,
+            event="trail_closed",
+            account=self._settings.account,
+            journal=str(self._settings.journal),
+            count=self._recorder.recorded,
+        )
         return self._closed
 
     def _start_asking(self) -> None:
@@ -371,7 +381,9 @@ class AuditTrail:
         self._pipeline.disown()
         self._inquiry.inquirer.closed = True
         self._failures.reset()
-        self._pipeline = Pipeline.in_child(self._settings, self._recorder, self._failures, self._begin_in_child)
+        self._pipeline = Pipeline.in_child(
+            self._settings, self._recorder, self._failures, self._begin_in_child, self._metrics
+        )
         self._closing = threading.RLock()
         self._start_asking()
 
@@ -383,6 +395,16 @@ class AuditTrail:
                 processes.Finalize(None, _close_all, exitpriority=0)
         except Exception as problem:  # inside a trade; the next run delivers
             self._failures.note("delivering in a forked process", problem)
+
+    def _seen(self) -> metrics.Seen:
+        delivery = self._pipeline.delivery
+        return metrics.Seen(
+            status=self.status(),
+            connected=delivery.state == "connected",
+            heartbeat_age_s=None if delivery.looked_at is None else time.monotonic() - delivery.looked_at,
+            requests=self._inquiry.inquirer.requests,
+            unknown=self._inquiry.unknown,
+        )
 
     def _check_open(self) -> None:
         if self._closed is not None:
@@ -414,7 +436,12 @@ def _close_all() -> None:
         except KeyboardInterrupt:  # one more Ctrl-C: what is left is delivered by the next run
             continue
         except Exception as problem:
-            logger.error("audit trail: closing at exit: %s", problem)
+            logger.error(
+                "audit trail: closing at exit: %s",
+                words_of(problem),
+                event="close_failed",
+                journal=str(trail._settings.journal),
+            )
 
 
 def _after_fork_in_child() -> None:

@@ -47,6 +47,7 @@ class Pace:
         self._quiet_s = 0.0
         self.quiet_until: float | None = None  # by the clock of `now`; None: there never was a rate limit
         self.closed = False
+        self.turns = 0  # given so far
 
     @property
     def is_quiet(self) -> bool:
@@ -106,6 +107,7 @@ class Pace:
             if len(self._taken) >= self.per_minute:
                 return False
             self._taken.append(now)
+            self.turns += 1
             return True
 
     def _forget(self, now: float) -> None:

@@ -11,7 +11,7 @@ import typer
 from audit_wrapper.command.app import app
 from audit_wrapper.command.codes import FINE, PROG
 from audit_wrapper.command.ending import spoken
-from audit_wrapper.command.voice import Voice
+from audit_wrapper.command.voice import Voice, stand_in
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises nothing: whatever goes wrong becomes a sentence on stderr and a code.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    stand_in()
     words = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:

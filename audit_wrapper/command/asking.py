@@ -24,9 +24,9 @@ from audit_wrapper.command.codes import AWAY, DIFFERS, FINE
 from audit_wrapper.command.ending import Unreachable, spoken
 from audit_wrapper.command.options import WHEN, moment
 from audit_wrapper.command.running import run
+from audit_wrapper.command.storing import database_of, store_of
 from audit_wrapper.command.voice import Voice
-from audit_wrapper.database import Database
-from audit_wrapper.errors import SettingsError, StoreUnavailable
+from audit_wrapper.errors import SettingsError
 from audit_wrapper.settings import Settings
 from audit_wrapper.status import FlushReport
 from audit_wrapper.trail import AuditTrail
@@ -141,27 +141,10 @@ async def _ask(asked: Asked, work: Work, voice: Voice) -> int:
 @contextlib.asynccontextmanager
 async def _reached(settings: Settings, asked: Asked, voice: Voice) -> AsyncIterator[None]:
     """The database, seen to be there before an exchange is asked. Raises StoreError."""
-    from audit_wrapper.store.connection import check_dsn, shown
-
-    database = Database(settings)
-    if database.embedded_folder is not None:
-        address = f"an embedded PostgreSQL in {database.embedded_folder}"
-        voice.say(
-            f"no dsn is given (--dsn or AUDIT_WRAPPER_DSN): the tables are in {address}, not in the bot's database"
-        )
-    else:
-        address = shown(check_dsn(settings.dsn))
-    try:
-        store = await asyncio.to_thread(database.store)
-        try:
-            await store.open()
-        except StoreUnavailable as problem:
-            raise StoreUnavailable(f"the database {address} cannot be reached: {problem}") from None
-        await store.close()
-        voice.say(f"{asked.command}: {asked.exchange}, account {settings.account}; database: {address}")
+    async with database_of(settings, voice) as (database, address):
+        async with store_of(database, address):
+            voice.say(f"{asked.command}: {asked.exchange}, account {settings.account}; database: {address}")
         yield
-    finally:
-        await asyncio.to_thread(database.stop)
 
 
 @contextlib.asynccontextmanager

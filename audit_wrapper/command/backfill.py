@@ -11,6 +11,7 @@ import typer
 from audit_wrapper.backfill import BackfillProgress
 from audit_wrapper.command import asking, options
 from audit_wrapper.command.codes import DIFFERS, FINE
+from audit_wrapper.command.progress import duration
 from audit_wrapper.command.voice import Voice
 from audit_wrapper.trail import AuditTrail
 
@@ -82,15 +83,10 @@ class _Progress:
         self._took.append(now - self._began)
         self._began = now
         left = (done.parts - done.parts_done) * sum(self._took) / len(self._took)
-        rest = f", about {_duration(left)} left" if done.parts_done < done.parts else ""
+        rest = f", about {duration(left)} left" if done.parts_done < done.parts else ""
         self._voice.say(
             f"part {done.parts_done} of {done.parts}, up to {done.until:%Y-%m-%d}: {done.recorded} orders so far{rest}"
         )
-
-
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
 
 
 def register(app: typer.Typer) -> None:

@@ -11,4 +11,6 @@ Exit codes:
   2    wrong usage or settings, or nothing of that name
   3    the database, the exchange or the journal is away, or in use
   130  broken off (Ctrl-C, SIGTERM); the next run goes on
+With --json stdout holds whole JSON or nothing. Nothing: it could not be done, and
+stderr says why. [] with code 2: it was done, and there is no row like that.
 """

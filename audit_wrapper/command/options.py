@@ -41,14 +41,15 @@ BotSchema = Annotated[
     str | None, typer.Option("--bot-schema", metavar="SCHEMA", help="The schema of the bot's tables.")
 ]
 Account = Annotated[str | None, typer.Option("--account", help="As the bot's trail names the account.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs: whole JSON on stdout, or nothing.")]
 Since = Annotated[datetime | None, typer.Option("--since", parser=moment, metavar="WHEN", help=WHEN)]
 Until = Annotated[
     datetime | None, typer.Option("--until", parser=moment, metavar="WHEN", help="The same; default: now.")
 ]
 Position = Annotated[str | None, typer.Option("--position", metavar="ID", help="Of this position.")]
 Symbol = Annotated[
-    str | None, typer.Option("--symbol", help="Of this symbol: MNTUSDT, or ccxt's spelling MNT/USDT:USDT.")
+    str | None,
+    typer.Option("--symbol", help="Of this symbol, in any spelling; ccxt's (MNT/USDT:USDT) means that market alone."),
 ]
 Exchange = Annotated[str | None, typer.Option("--exchange", help="Of this exchange, as the bot names it.")]
 Status = Annotated[

@@ -8,12 +8,22 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from audit_wrapper.command.ending import BrokenOff
+
 _T = TypeVar("_T")
 
 
-def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run it to its end. Raises what it raises; KeyboardInterrupt or CancelledError where it was broken off."""
-    return asyncio.run(_ended_by_sigterm(work))
+def run(work: Coroutine[Any, Any, _T], broken_off: str | None = None) -> _T:
+    """Run it to its end. Raises what it raises.
+
+    broken_off: the sentence for where it was not let finish, raised as BrokenOff then; None: the one of `ending.spoken`.
+    """
+    try:
+        return asyncio.run(_ended_by_sigterm(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if broken_off is None:
+            raise
+        raise BrokenOff(broken_off) from None
 
 
 async def _ended_by_sigterm(work: Coroutine[Any, Any, _T]) -> _T:

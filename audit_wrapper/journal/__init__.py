@@ -4,6 +4,6 @@ from audit_wrapper.journal.finding import Finding, What
 from audit_wrapper.journal.interface import Entry, Journal, Room
 from audit_wrapper.journal.journal import FileJournal
 from audit_wrapper.journal.memory import MemoryJournal
-from audit_wrapper.journal.verify import verify
+from audit_wrapper.journal.verify import read_through, verify
 
-__all__ = ["Entry", "FileJournal", "Finding", "Journal", "MemoryJournal", "Room", "What", "verify"]
+__all__ = ["Entry", "FileJournal", "Finding", "Journal", "MemoryJournal", "Room", "What", "read_through", "verify"]

@@ -4,6 +4,8 @@
     journal.json                            who the journal is, how far it was delivered (see `state`)
     segment-00000000000000000001.journal    entries from 1 on; the name says the first
     segment-00000000000000043210.journal    entries from 43210 on; the last file is the one being written
+    status.json                             a sign of life of that process (see `heartbeat`)
+    delivered.json, sidecar.lock            what a sidecar says, and its own lock (see `sidecar`)
     *.journal.damaged                       a file that was found damaged, for a person to look at
     *.new                                   a file being made; it gets its name when it is whole
 
@@ -19,6 +21,10 @@ from pathlib import Path
 
 LOCK = "lock"
 STATE = "journal.json"
+HEARTBEAT = "status.json"
+MARK = "delivered.json"
+SIDECAR_LOCK = "sidecar.lock"
+DRAINS = "drains"  # beside the number in it: this process has the journal itself, too, only to deliver what is left
 UNBORN = ".new"
 DAMAGED = ".damaged"
 

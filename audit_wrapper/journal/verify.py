@@ -1,7 +1,7 @@
 """Check a whole journal without changing a byte of it, whether or not somebody is writing it."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
 from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
@@ -10,6 +10,7 @@ from audit_wrapper.errors import JournalUnavailable
 from audit_wrapper.journal import chain, layout, line
 from audit_wrapper.journal.cursor import Cursor, Place
 from audit_wrapper.journal.finding import Finding, What
+from audit_wrapper.journal.interface import Entry
 from audit_wrapper.journal.segment import SegmentDamaged
 from audit_wrapper.journal.state import State, read_state
 
@@ -22,15 +23,20 @@ def verify(folder: Path) -> Iterator[Finding]:
     Every entry is read and its hash computed; of a segment that is being written, what is there when it is come to.
     Raises JournalUnavailable if the folder cannot be read.
     """
+    yield from (found for found in read_through(folder) if isinstance(found, Finding))
+
+
+def read_through(folder: Path) -> Iterator[Finding | Entry]:
+    """As `verify`, and every entry too, as it is read; what is wrong with a segment comes behind its entries."""
     try:
-        yield from _verify(folder)
+        yield from _read_through(folder)
     except OSError as problem:
         if isinstance(problem, JournalUnavailable):
             raise
         raise JournalUnavailable(f"the journal in {folder} cannot be checked ({problem})") from problem
 
 
-def _verify(folder: Path) -> Iterator[Finding]:
+def _read_through(folder: Path) -> Iterator[Finding | Entry]:
     paths = layout.segment_paths(folder)
     state, problem = _state(folder)
     if problem and paths:
@@ -50,10 +56,9 @@ def _verify(folder: Path) -> Iterator[Finding]:
             sentence = f"there is no entry {before.seq + 1} to {first - 1} before {path}"
             yield Finding(path, before.seq + 1, What.GAP, sentence)
         try:
-            findings, end = _check(path, journal, before, following)
+            end = yield from _check(path, journal, before, following)
         except FileNotFoundError:  # if retention did not take it, those after it do not follow, and that will be found
             continue
-        yield from findings
         before = Place(0, max(before.seq, first - 1), ()) if end is None or end.seq < before.seq else end
     if state and before.seq < state.delivered_seq:
         sentence = f"entries up to {state.delivered_seq} were delivered, the journal ends at {before.seq}"
@@ -62,8 +67,8 @@ def _verify(folder: Path) -> Iterator[Finding]:
 
 def _check(
     path: Path, journal: UUID | None, before: Place, following: Path | None
-) -> tuple[Iterable[Finding], Place | None]:
-    """What is wrong with one segment, and where it ends; None if nothing of it can be read."""
+) -> Generator[Finding | Entry, None, Place | None]:
+    """What there is in one segment, what is wrong with it, and where it ends; None if nothing of it can be read."""
     findings: dict[tuple[int | None, What], Finding] = {}
 
     def note(seq: int | None, what: What, sentence: str) -> None:
@@ -78,11 +83,13 @@ def _check(
             cursor = Cursor(path, file, journal, note, size, before, go_around=True)
         except SegmentDamaged as problem:
             note(first, problem.what, str(problem))
-            return findings.values(), None
-        while cursor.next(size, last) is not None:
-            continue
+            yield from findings.values()
+            return None
+        while (entry := cursor.next(size, last)) is not None:
+            yield entry
         cursor.note_tail(size)
-        return findings.values(), cursor.place
+        yield from findings.values()
+        return cursor.place
 
 
 def _settled_size(path: Path) -> int:

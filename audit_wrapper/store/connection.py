@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -19,6 +19,8 @@ _CONNECT_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 3.0
 _SESSION = {"application_name": "audit_wrapper", "timezone": "UTC"}
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# in a DSN, with the value 0: each transaction may be on another connection of the server's (pgbouncer, pool_mode = transaction)
+_POOLED = "statement_cache_size"
 
 # What an error says of the batch it met, by the class of its SQLSTATE (the first two characters; appendix A of
 # PostgreSQL's manual). A value that no row can hold, a rule of the table, a trigger that refuses: the record will not
@@ -129,6 +131,8 @@ def check_dsn(dsn: object) -> str:
     mode = query.get("sslmode", ["prefer"])[-1]
     if mode not in _SSL_MODES:
         raise _bad_dsn(f"sslmode is {mode!r}, not one of {', '.join(_SSL_MODES)}")
+    if query.get(_POOLED, ["0"]) != ["0"]:
+        raise _bad_dsn(f"{_POOLED} can only be 0 (behind pgbouncer with pool_mode = transaction), or be left out")
     return dsn
 
 
@@ -153,6 +157,12 @@ class Connections:
     def __init__(self, dsn: str, statement_timeout_s: float) -> None:
         self.dsn = check_dsn(dsn)
         self.statement_timeout_s = statement_timeout_s
+        parts = urlsplit(dsn)
+        options = parse_qsl(parts.query, keep_blank_values=True)
+        self.pooled = (_POOLED, "0") in options
+        if self.pooled:  # the server does not know it
+            options.remove((_POOLED, "0"))
+            dsn = urlunsplit(parts._replace(query=urlencode(options, safe="/:")))
         self._hosts = hosts(dsn)
         self._pool: asyncpg.Pool | None = None
 
@@ -220,6 +230,8 @@ class Connections:
         said = "target_session_attrs" in self.dsn or "PGTARGETSESSIONATTRS" in os.environ
         if len(self._hosts) > 1 and not said:
             options["target_session_attrs"] = "read-write"  # after a failover the first may be the standby
+        if self.pooled:
+            options["statement_cache_size"] = 0  # a statement and its values then go out together
         problem: Exception | None = None
         for patience_s in (_CONNECT_TIMEOUT_S, max(_CONNECT_TIMEOUT_S, self.statement_timeout_s)):
             silent = False

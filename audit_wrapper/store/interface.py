@@ -69,6 +69,10 @@ class Store(Protocol):
         """Those of these funding payments that are there."""
         ...
 
+    async def at_leisure(self) -> None:
+        """What may wait until delivery has begun, and may take long. Called beside everything else, and perhaps cancelled."""
+        ...
+
     async def relink(self, since: datetime | None = None) -> int:
         """Link rows to positions that the bot has written since; how many were."""
         ...

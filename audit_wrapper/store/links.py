@@ -4,7 +4,6 @@ The bot writes its row after its order, so an order is looked at with its batch,
 batches that follow, and whenever `relink` is called.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,11 +11,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from audit_wrapper.errors import AuditWrapperError
+from audit_wrapper.failures import words_of
+from audit_wrapper.logs import Log
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.deliver import Group, lock
 from audit_wrapper.store.queries import Queries
 
-_log = logging.getLogger("audit_wrapper.store")
+_log = Log("audit_wrapper.store")
 
 _BY_ORDER_ID = {"id", "exchange", "symbol", "exchange_order_id"}
 _BY_OPEN_INTERVAL = {"id", "exchange", "symbol", "opened_at"}
@@ -58,7 +59,13 @@ class Linker:
             await self._link(_AFTER_A_BATCH, groups)
         except AuditWrapperError as problem:
             if not self._failed:
-                _log.warning("orders could not be linked to the table %s: %s", self._positions_table, problem)
+                _log.warning(
+                    "orders could not be linked to the table %s: %s",
+                    self._positions_table,
+                    words_of(problem),
+                    event="linking_failed",
+                    table=self._positions_table,
+                )
             self._failed = True
             self._waiting.clear()  # `relink` looks further back
         took = time.monotonic() - began

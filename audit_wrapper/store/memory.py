@@ -37,6 +37,9 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing to close."""
 
+    async def at_leisure(self) -> None:
+        """Nothing to do."""
+
     async def delivered(self, stream: UUID) -> tuple[int, bytes]:
         """Number and hash of the last entry of the stream that was taken."""
         return self._marks[stream]

@@ -11,10 +11,10 @@ from uuid import UUID
 import asyncpg
 
 from audit_wrapper import codec
-from audit_wrapper.errors import CodecError, InvalidRow, SettingsError, StoreUnavailable
+from audit_wrapper.errors import CodecError, InvalidRow, SettingsError, StoreError, StoreUnavailable
 from audit_wrapper.records import Record
 from audit_wrapper.rows import Books, Incomplete
-from audit_wrapper.store import books, reads, rebuild, repository, schema
+from audit_wrapper.store import books, reads, rebuild, repository, schema, views
 from audit_wrapper.store import deliver as delivering
 from audit_wrapper.store.connection import Connection, Connections, check_dsn, shown
 from audit_wrapper.store.deliver import Entry
@@ -26,7 +26,10 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _LEAST_IDLE_S = 10.0  # the pause between two statements of a transaction after which the server takes us for gone
 _REASON = 10_000  # characters of a reason that are kept
 _RETRIED_AT_ONCE = 100  # entries from quarantine held in memory
+_AT_IT = "another process has been building them for a minute"
 _T = TypeVar("_T")
+
+_indexed: set[str] = set()  # databases of whose views this process has seen to the indexes
 
 
 class Quarantined(NamedTuple):
@@ -72,6 +75,7 @@ class PostgresStore:
         self._idle_timeout = f"{round(max(_LEAST_IDLE_S, statement_timeout_s) * 1000)}ms"
         self._sql = load(bot_schema, positions_table or "positions")
         self._marks: dict[UUID, int] = {}  # how far each stream was seen to be
+        self._lacks_indexes = False
         self._linker = Linker(self._sql, self._transaction, bot_schema, positions_table)
 
     @staticmethod
@@ -87,7 +91,8 @@ class PostgresStore:
         await self._connections.open()
         try:
             async with self._connections.use("prepare the schema") as con:
-                await schema.migrate(con, self._sql, self._bot_schema)
+                await schema.migrate(con, self._sql, self._bot_schema, pooled=self._connections.pooled)
+                self._lacks_indexes = bool(await views.missing_indexes(con, self._sql))
         except BaseException:
             await self._connections.close()
             raise
@@ -95,6 +100,36 @@ class PostgresStore:
     async def close(self) -> None:
         """Close all connections, within seconds."""
         await self._connections.close()
+
+    async def at_leisure(self) -> None:
+        """Build the indexes of the views, once in a process; why that cannot be is logged, once as well."""
+        if not self._lacks_indexes or self._connections.dsn in _indexed:
+            return
+        _indexed.add(self._connections.dsn)
+        words = await self.index_views()
+        if words not in (None, _AT_IT):
+            views.say(f"their indexes on audit.events are missing, so some answer slowly: {words}")
+
+    async def index_views(self) -> str | None:
+        """Build the indexes that the views lack, beside the running bots, on a connection of its own, however long it takes.
+
+        Returns why they could not be built, in words; None: they are all there. Call it when the store is open.
+        """
+        if not self._lacks_indexes:
+            return None
+        if self._connections.pooled:
+            return (
+                "they cannot be built through a pooler by transaction: do it once through a direct connection to PostgreSQL: "
+                "audit-wrapper upgrade --dsn postgresql://..."
+            )
+        try:
+            async with self._connections.use_at_leisure("build the indexes of the views") as con:
+                if not await schema.index_for_views(con, self._sql):
+                    return _AT_IT
+        except StoreError as problem:
+            return str(problem)
+        self._lacks_indexes = False
+        return None
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -155,14 +190,20 @@ class PostgresStore:
         """What is in quarantine and was not brought in since, of all journals."""
         return [entry async for entry in self._in_quarantine()]
 
-    async def retry_quarantined(self) -> int:
+    async def retry_quarantined(
+        self,
+        stream: str | None = None,
+        seq: int | None = None,
+        tried: Callable[[Quarantined, str | None], None] | None = None,
+    ) -> int:
         """Try once more to store what is in quarantine (after an upgrade, say). Returns how many went in.
 
         Call it while the trail runs, if you like, and as often as you like. What is refused again stays, with the new
-        reason.
+        reason. stream: only of journals whose name begins so; seq: only of this number. tried: told of each entry, and why it
+        was refused again; None: it went in.
         """
         done = 0
-        async for entry in self._in_quarantine():
+        async for entry in self._in_quarantine(stream, seq):
             try:
                 records = [codec.decode(entry.payload)]
                 orders, groups = await self._write(
@@ -171,16 +212,20 @@ class PostgresStore:
                 )
             except (InvalidRow, CodecError) as problem:
                 await self.quarantine(entry.stream, entry, str(problem))
+                if tried is not None:
+                    tried(entry, str(problem))
                 continue
             done += 1
             await self._linker.after_batch(orders, groups)
+            if tried is not None:
+                tried(entry, None)
         return done
 
-    async def _in_quarantine(self) -> AsyncIterator[Quarantined]:
+    async def _in_quarantine(self, stream: str | None = None, seq: int | None = None) -> AsyncIterator[Quarantined]:
         after: tuple[UUID, int] = (UUID(int=0), 0)
         while True:
             async with self._connections.use("read the quarantine") as con:
-                rows = await con.fetch(self._sql["quarantined"], *after, _RETRIED_AT_ONCE)
+                rows = await con.fetch(self._sql["quarantined"], *after, _RETRIED_AT_ONCE, stream, seq)
             for row in rows:
                 entry = Quarantined(*row)
                 after = (entry.stream, entry.seq)
@@ -220,13 +265,14 @@ class PostgresStore:
         """
         return await self._linker.relink(since)
 
-    async def rebuild(self) -> int:
+    async def rebuild(self, progress: Callable[[str, int, int], None] | None = None) -> int:
         """Make orders, trades and fills anew from audit.events. Returns the number of orders.
 
-        One transaction; deliveries wait until it is done. Serial ids and the bot's own rows stay as they are.
+        One transaction: broken off, it changes nothing. Deliveries wait until it is done. Serial ids and the bot's own rows
+        stay as they are. progress: what is being read or made ("records", "orders"), how many were, and how many there are.
         """
         async with self._connections.use_at_leisure("rebuild") as con, con.transaction():
-            return await rebuild.rebuild(con, self._sql)
+            return await rebuild.rebuild(con, self._sql, progress)
 
     # -- the methods of a bot's repository
 

@@ -1,5 +1,7 @@
 """Everything derived, made anew from audit.events: after a mistake in reading was mended, or a row was lost."""
 
+from collections.abc import Callable
+
 from audit_wrapper import codec
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.deliver import Arrival, add_funding, lock, refresh, route
@@ -8,7 +10,7 @@ from audit_wrapper.store.queries import Queries
 _CHUNK = 1000
 
 
-async def rebuild(con: Connection, sql: Queries) -> int:
+async def rebuild(con: Connection, sql: Queries, progress: Callable[[str, int, int], None] | None = None) -> int:
     """Inside the caller's transaction: identity, rows, fills. Returns the number of orders.
 
     Serial ids stay, and so do positions that were found in the bot's own table. Rows that the bot wrote are not touched.
@@ -27,9 +29,14 @@ async def rebuild(con: Connection, sql: Queries) -> int:
         )
         await route(con, sql, arrivals)
         await add_funding(con, sql, arrivals)
+        if progress is not None:
+            progress("records", min(after + _CHUNK, last), last)
+    total = await con.fetchval(sql["count_orders"])
     done, after_key = 0, None
     while keys := [row["order_key"] for row in await con.fetch(sql["next_orders"], after_key, _CHUNK)]:
         await refresh(con, sql, keys, {})
         done, after_key = done + len(keys), keys[-1]
+        if progress is not None:
+            progress("orders", done, total)
     await con.execute(sql["drop_rows_without_events"])
     return done

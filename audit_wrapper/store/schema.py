@@ -19,6 +19,7 @@ import asyncpg
 
 from audit_wrapper.errors import SchemaError, StoreUnavailable
 from audit_wrapper.rows import OrderRow, TradeRow
+from audit_wrapper.store import views
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries, named, quoted, read
 
@@ -89,14 +90,28 @@ def schema_sql(bot_schema: str = "monitoring", role: str | None = None) -> str:
     made = ", ".join(f"({m.version}, '{m.name}', '{m.checksum}')" for m in migrations())
     marks = f"INSERT INTO audit.migrations (version, name, checksum) VALUES {made};"  # noqa: S608 (all of it ours)
     grants = named(read("grants.sql"), bot_schema).replace('"the_role"', quoted(role)) if role else ""
-    return f"BEGIN;\n\n{named(read('schema.sql'), bot_schema)}\n{marks}\n\n{grants}COMMIT;\n"
+    return (
+        f"BEGIN;\n\n{named(read('schema.sql'), bot_schema)}\n{marks}\n\n{views.script(bot_schema)}\n{grants}COMMIT;\n"
+    )
 
 
-async def migrate(con: Connection, sql: Queries, bot_schema: str) -> None:
-    """Bring the database up to date. Does nothing, and takes no lock, where it is already."""
+async def migrate(con: Connection, sql: Queries, bot_schema: str, *, pooled: bool = False) -> None:
+    """Bring the database up to date. Does nothing, and takes no lock, where it is already.
+
+    pooled: each transaction may be on another connection of the server's, where no lock can be held.
+    """
     await _check_server(con, sql)
-    if await _is_current(con, sql, bot_schema):
-        return
+    if not await _is_current(con, sql, bot_schema):
+        if pooled:
+            raise SchemaError(
+                "the schema has to be made or upgraded, and that cannot be done through a pooler by transaction: do it once "
+                "through a direct connection to PostgreSQL: audit-wrapper init --dsn postgresql://..."
+            )
+        await _fit(con, sql, bot_schema)
+    await views.install(con, sql, bot_schema)
+
+
+async def _fit(con: Connection, sql: Queries, bot_schema: str) -> None:
     async with _alone(con, sql):
         await _patiently(bot_schema, lambda: _create(con, sql, bot_schema))
         for table in _TABLES:
@@ -104,6 +119,18 @@ async def migrate(con: Connection, sql: Queries, bot_schema: str) -> None:
             await _patiently(bot_schema, lambda table=table: _alter(con, sql, bot_schema, table))  # type: ignore[misc]
         for index in await _missing_indexes(con, sql, bot_schema):
             await _patiently(bot_schema, lambda index=index: _build(con, sql, bot_schema, index))  # type: ignore[misc]
+
+
+async def index_for_views(con: Connection, sql: Queries) -> bool:
+    """Build the indexes that the views lack, beside the running bots. False: another process has been at it for a minute.
+
+    con: of its own, outside a transaction and through no pooler; to be closed afterwards, since it keeps the lock.
+    """
+    if not await _locked(con, sql):
+        return False
+    for name in await views.missing_indexes(con, sql):
+        await views.build_index(con, sql, name)
+    return True
 
 
 async def _check_server(con: Connection, sql: Queries) -> None:
@@ -188,6 +215,10 @@ async def _create(con: Connection, sql: Queries, bot_schema: str) -> None:
                     f"schema has to start once, or to run this:\n{migration.text}"
                 ) from None
             await con.execute(sql["record_migration"], migration.version, migration.name, migration.checksum)
+            if (
+                migration.version == 1
+            ):  # nobody waits for an index on a table that is new; later they are built at leisure
+                await con.execute(read("views_indexes.sql"))
         existing = {row["name"] for row in await con.fetch(sql["bot_tables"], bot_schema, list(_TABLES))}
         tables, indexes = _bot_tables(bot_schema)
         for name, statement in tables.items():
@@ -228,7 +259,8 @@ async def _build(con: Connection, sql: Queries, bot_schema: str, index: Index) -
     """An index beside the running bot. One that was begun and never finished is made anew."""
     states = await con.fetch(sql["index_states"], bot_schema, list(_TABLES))
     if any(row["name"] == index.name and not row["valid"] for row in states):
-        await con.execute(await con.fetchval(sql["drop_index_statement"], bot_schema, index.name))
+        statement = await con.fetchval(sql["drop_index_statement"], bot_schema, index.name)
+        await con.execute(statement, timeout=_INDEX_TIMEOUT_S)
     # not in a transaction of its own; the session's setting is taken back below
     await con.execute(f"SET lock_timeout = '{_INDEX_LOCK_TIMEOUT}'")
     try:
@@ -278,15 +310,19 @@ def _bot_tables(bot_schema: str) -> tuple[dict[str, str], list[Index]]:
     return tables, indexes
 
 
-@contextlib.asynccontextmanager
-async def _alone(con: Connection, sql: Queries) -> AsyncIterator[None]:
+async def _locked(con: Connection, sql: Queries) -> bool:
     # asked for again and again rather than waited for: building an index waits for everybody who waits inside a
     # statement, and two who do both would wait for each other
     for _ in range(round(_WAIT_FOR_OTHERS_S / _POLL_S)):
         if await con.fetchval(sql["try_migration_lock"], _LOCK):
-            break
+            return True
         await asyncio.sleep(_POLL_S)
-    else:
+    return False
+
+
+@contextlib.asynccontextmanager
+async def _alone(con: Connection, sql: Queries) -> AsyncIterator[None]:
+    if not await _locked(con, sql):
         raise StoreUnavailable("another process has been preparing the schema for a minute; it will be tried again")
     try:
         yield

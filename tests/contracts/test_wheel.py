@@ -46,7 +46,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_in_it(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "audit_wrapper/py.typed" in names
-    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "audit_wrapper").rglob("*") if p.suffix in (".py", ".sql")}
+    sources = {
+        str(p.relative_to(ROOT))
+        for p in (ROOT / "audit_wrapper").rglob("*")
+        if p.suffix in (".py", ".sql", ".j2", ".css", ".js")
+    }
     assert sources <= names, sources - names
     top = {name.partition("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"audit_wrapper"}, "no tests, no examples"

@@ -18,6 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell begins what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 late: list[Callable[[], None]] = []
 atexit.register(lambda: [work() for work in late])  # before the import of the library, so it runs after its own
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from simulated_exchange import SimulatedExchange
 
-from audit_wrapper import callframe, recorder
+from audit_wrapper import callframe, scribe
 from audit_wrapper.trail import AuditTrail
 
 
@@ -34,9 +34,9 @@ def one_clock(sim: SimulatedExchange, trail: AuditTrail, skew_ms: int, page_limi
         return made
 
     inquiry.inquirer.asker = asker_of
-    before = recorder.now
-    recorder.now = callframe.now = now
+    before = scribe.now
+    scribe.now = callframe.now = now
     try:
         yield
     finally:
-        recorder.now = callframe.now = before
+        scribe.now = callframe.now = before

@@ -90,6 +90,24 @@ async def test_the_only_order_that_fits_is_not_taken_while_another_may_not_be_li
     assert bybit.row(other.exchange_order_id).origin == "external"
 
 
+async def test_what_else_may_fit_is_judged_by_when_the_exchange_was_asked(bybit: Account) -> None:
+    """The history takes long to read: what was not listed when the reading began is not in it, however late it is compared."""
+    bybit.sim.trade_by_hand(MNT, "buy", 10)
+    bybit.sim.index_delay_ms = -1
+    bybit.sim.next("create", LoseAnswer())
+    await lost(bybit)
+    hold = bybit.sim.hold("GET /v5/order/history")
+    reconciling = asyncio.create_task(bybit.trail.reconcile())
+    assert await asyncio.to_thread(hold.reached.wait, 5)
+    bybit.later()  # by now everything is listed, and the answer that is under way does not have it
+    hold.release()
+    report = await reconciling
+    row = bybit.row(origin="bot")
+    assert (row.status, row.order_id, row.found_by) == ("UNKNOWN", None, None)
+    (sentence,) = report.unsettled
+    assert "whether it is the only one shows when all are listed" in sentence
+
+
 async def test_the_only_order_that_fits_is_not_taken_while_part_of_the_books_cannot_be_read(bybit: Account) -> None:
     await bybit.enter(11)
     other = bybit.sim.trade_by_hand(MNT, "buy", 10, type="limit", price="1.1")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from audit_wrapper import codec
+from audit_wrapper import AuditTrail, codec
 from audit_wrapper.delivery import Delivery
 from audit_wrapper.errors import InvalidRow, SchemaError, StoreUnavailable
 from audit_wrapper.failures import Failures
+from audit_wrapper.heartbeat import last_beat
 from audit_wrapper.journal import Entry, MemoryJournal
 from audit_wrapper.records import Record, RecordKind
 from audit_wrapper.settings import Settings
@@ -39,6 +42,8 @@ class Store:
         self._maybe_fail()
 
     async def close(self) -> None: ...
+
+    async def at_leisure(self) -> None: ...
 
     async def delivered(self, stream: UUID) -> tuple[int, bytes]:
         return self.marks.get(stream, (0, b""))
@@ -158,6 +163,43 @@ async def test_a_schema_that_cannot_be_used_is_said_and_tried_again(rig: Rig) ->
     assert await asyncio.to_thread(rig.store.failed.wait, 5)
     await rig.delivered()
     assert rig.failures.counts == {"schema": 1}
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (KeyError("rows"), "KeyError: 'rows'"),
+        (TimeoutError(), "TimeoutError"),
+        (StoreUnavailable("no route to postgresql://bot:hunter2@db/bot"), "no route to postgresql://bot:***@db/bot"),
+        (OSError("GET /x?signature=c8db56825ae71d6d79447849e6"), "OSError: GET /x?signature=***"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_wrong_is_said_in_words_without_secrets(tmp_path: Path, problem: Exception, words: str) -> None:
+    """In `status()`, in status.json, and to whoever closes the trail."""
+    made = threading.Event()
+    trail = AuditTrail.open("postgresql://x@127.0.0.1:1/x", journal=tmp_path, ask_exchange="off", close_timeout_s=0.01)
+    try:
+        trail._recorder.missing("something")
+        delivery = trail._pipeline.delivery
+        assert isinstance(delivery, Delivery)
+
+        def refuse() -> Store:
+            made.set()
+            raise problem
+
+        delivery._make_store = refuse  # type: ignore[assignment]
+        assert made.wait(20)
+        deadline = time.monotonic() + 20
+        while (trail.status().last_error, trail.status().store) != (words, f"trying again: {words}"):
+            assert time.monotonic() < deadline, trail.status()
+            time.sleep(0.01)
+    finally:
+        left = trail.close()
+    assert left.problem == words
+    beat = last_beat(tmp_path)
+    assert beat is not None
+    assert (beat.status.last_error, beat.closed) == (words, True)
 
 
 def test_stopping_delivers_what_is_there(rig: Rig) -> None:

@@ -204,3 +204,28 @@ FROM pg_depend d
 JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
 JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND a.attname = 'id'
 WHERE d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjid = '"monitoring"."trades"'::regclass;
+
+-- name: views_lock
+SELECT pg_advisory_xact_lock($1);
+
+-- name: views_installed
+-- The views and functions that we have made, with the statements that give others their rights to them again.
+SELECT 'VIEW' AS kind, format('%I.%I', n.nspname, c.relname) AS name, obj_description(c.oid, 'pg_class') AS mark,
+       ARRAY(SELECT format('GRANT %s ON %I.%I TO %s%s', a.privilege_type, n.nspname, c.relname,
+                           CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END,
+                           CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+             FROM aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+             WHERE a.grantee <> c.relowner AND (a.grantee = 0 OR r.oid IS NOT NULL)) AS grants
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'audit' AND c.relkind = 'v' AND starts_with(obj_description(c.oid, 'pg_class'), 'audit_wrapper views ')
+UNION ALL
+SELECT 'FUNCTION', format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
+       obj_description(p.oid, 'pg_proc'), ARRAY[]::text[]
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = 'audit' AND starts_with(obj_description(p.oid, 'pg_proc'), 'audit_wrapper views ');
+
+-- name: indexes_of_views
+-- Those of these indexes that exist. One that is not valid was begun and never finished.
+SELECT c.relname::text AS name, i.indisvalid AS valid
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'audit' AND c.relname = ANY($1::text[]);

@@ -269,9 +269,12 @@ INSERT INTO audit.quarantine AS q (stream, seq, payload, hash, reason) VALUES ($
 ON CONFLICT (stream, seq) DO UPDATE SET retries = q.retries + 1, retried_at = now(), reason = excluded.reason;
 
 -- name: quarantined
--- A page of it, after the place $1, $2.
+-- A page of it, after the place $1, $2. $4: of streams that begin so, $5: of this number; NULL: of every one.
 SELECT stream, seq, payload, hash, reason, quarantined_at, retries, retried_at
-FROM audit.quarantine WHERE resolved_at IS NULL AND (stream, seq) > ($1, $2::bigint) ORDER BY stream, seq LIMIT $3;
+FROM audit.quarantine
+WHERE resolved_at IS NULL AND (stream, seq) > ($1, $2::bigint)
+  AND ($4::text IS NULL OR starts_with(stream::text, $4)) AND ($5::bigint IS NULL OR seq = $5)
+ORDER BY stream, seq LIMIT $3;
 
 -- name: count_quarantined
 SELECT count(*) FROM audit.quarantine WHERE stream = $1 AND resolved_at IS NULL;

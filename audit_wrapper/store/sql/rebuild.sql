@@ -19,6 +19,9 @@ WHERE (e.stream, e.seq) = (q.stream, q.seq) AND e.scope IS DISTINCT FROM q.scope
 -- name: next_orders
 SELECT DISTINCT order_key FROM audit.order_events WHERE $1::uuid IS NULL OR order_key > $1 ORDER BY order_key LIMIT $2;
 
+-- name: count_orders
+SELECT count(DISTINCT order_key) FROM audit.order_events;
+
 -- name: last_stored_no
 SELECT coalesce(max(stored_no), 0) FROM audit.events;
 

@@ -218,11 +218,20 @@ CREATE INDEX IF NOT EXISTS audit_orders_position ON "monitoring"."orders" (posit
 CREATE INDEX IF NOT EXISTS audit_orders_order_id ON "monitoring"."orders" (exchange, symbol, order_id);
 CREATE INDEX IF NOT EXISTS audit_orders_status ON "monitoring"."orders" (status);
 CREATE INDEX IF NOT EXISTS audit_orders_created ON "monitoring"."orders" (created_at);
+CREATE INDEX IF NOT EXISTS audit_orders_symbol ON "monitoring"."orders" (symbol, exchange, created_at);
+CREATE INDEX IF NOT EXISTS audit_orders_whose ON "monitoring"."orders" (account, exchange, purpose, created_at);
+CREATE INDEX IF NOT EXISTS audit_orders_client_id ON "monitoring"."orders" (client_order_id);
 CREATE INDEX IF NOT EXISTS audit_orders_external
     ON "monitoring"."orders" (client_order_id) WHERE origin IN ('external', 'backfilled');
 CREATE INDEX IF NOT EXISTS audit_orders_unlinked
     ON "monitoring"."orders" (created_at) WHERE order_key IS NOT NULL AND position_id IS NULL;
+CREATE INDEX IF NOT EXISTS audit_orders_fee_due
+    ON "monitoring"."orders" (fee_status) WHERE fee_status IN ('pending', 'missing');
 CREATE UNIQUE INDEX IF NOT EXISTS audit_trades_order_key
     ON "monitoring"."trades" (order_key) WHERE order_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_trades_position ON "monitoring"."trades" (position_id);
 CREATE INDEX IF NOT EXISTS audit_trades_order_id ON "monitoring"."trades" (exchange, symbol, order_id);
+CREATE INDEX IF NOT EXISTS audit_trades_symbol ON "monitoring"."trades" (symbol, exchange, executed_at);
+CREATE INDEX IF NOT EXISTS audit_trades_whose ON "monitoring"."trades" (account, exchange, purpose, executed_at);
+CREATE INDEX IF NOT EXISTS audit_trades_partly ON "monitoring"."trades" (executed_at) WHERE status <> 'FILLED';
+CREATE INDEX IF NOT EXISTS audit_trades_executed ON "monitoring"."trades" (executed_at);
