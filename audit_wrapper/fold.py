@@ -12,18 +12,14 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from audit_wrapper import routing
 from audit_wrapper.exchanges.asked import Asked, Stop
-from audit_wrapper.exchanges.numbers import total
+from audit_wrapper.executions import Executions
 from audit_wrapper.reading import answered, asked, canceled_ids, refusal, sightings
 from audit_wrapper.records import (
     Action,
     Cause,
     Fee,
-    FeeStatus,
-    Fill,
     FoundBy,
     Operation,
     OrderState,
@@ -95,14 +91,11 @@ class Fold:
         self._waits = False  # it is made with the first execution of the order that it was sent with
         self.status: OrderStatus | None = None
         self.reason: str | None = None
-        self.fills: dict[str, Fill] = {}
-        self.sources: dict[str, Source] = {}  # where each fill is known from first
-        self._fee_asked_for: dict[str, bool] = {}  # of each fill: its fee is what the exchange said when it was asked
+        self.executions = Executions()
         self.sighted_by: set[Source] = set()
         self.cause: Cause | None = None
         self.found_by: FoundBy | None = None
         self.absent: str | None = None  # why there is no such order, as far as nothing else was heard
-        self.conflicts: set[str] = set()
         self.fees: tuple[Fee, ...] = ()
         self.fee_asked = False
         self.link: PositionLink | None = None
@@ -122,25 +115,20 @@ class Fold:
     # -- what it comes to
 
     @property
-    def whole_fills(self) -> list[tuple[Decimal, Decimal]]:
-        """Price and quantity of every fill that has both."""
-        return [(f.price, f.quantity) for f in self.fills.values() if f.price is not None and f.quantity is not None]
-
-    @property
     def filled(self) -> Decimal | None:
         """What was executed: as an answer said, or as the fills add up to where that is more."""
-        said, shown = self.known.filled_quantity, total([quantity for _, quantity in self.whole_fills])
+        said, shown = self.known.filled_quantity, self.executions.quantity
         return shown if shown and (said is None or shown >= said) else said
 
     @property
     def executed_at(self) -> datetime | None:
         """The last execution, by the exchange's clock where that is known."""
-        shown = max((f.exchange_at for f in self.fills.values() if f.exchange_at is not None), default=None)
+        shown = max(self.executions.times, default=None)
         by_exchange, reported = self._reported_at
         said = self.known.filled_quantity
         if shown is None or reported is None:
             return shown or reported
-        if said is None or total([quantity for _, quantity in self.whole_fills]) >= said:
+        if said is None or self.executions.quantity >= said:
             return shown  # an order is updated later than it was executed
         return max(shown, reported) if by_exchange else reported
 
@@ -288,7 +276,7 @@ class Fold:
             self._answered(state, event)
         self._know(OrderState(exchange_order_id=state.exchange_order_id, created_at=state.created_at))
         for fill in one.fills:
-            self._fill(fill, source)
+            self.executions.take(fill, source)
             self.fee_asked = True
         if self.status is None:
             self._move(OrderStatus.PARTIALLY_FILLED if one.fills else OrderStatus.UNKNOWN, None)
@@ -329,7 +317,7 @@ class Fold:
         older = less or (not more and (earlier or (rank is not None and rank < self._said)))
         self._know(state, gaps_only=older)
         for fill in state.fills:
-            self._fill(fill, source_of(event.record))
+            self.executions.take(fill, source_of(event.record))
         if rank is not None:
             self._said = max(self._said, rank)
             self.last_words[event.stream] = event.seq
@@ -372,26 +360,6 @@ class Fold:
         filled = max((q for q in (self.known.filled_quantity, state.filled_quantity) if q is not None), default=None)
         changes["filled_quantity"] = filled
         self.known = _with(self.known, changes)
-
-    def _fill(self, fill: Fill, source: Source) -> None:
-        if fill.exchange_trade_id is None:
-            return
-        before = self.fills.get(fill.exchange_trade_id)
-        if before is None:
-            self.fills[fill.exchange_trade_id] = fill
-            self.sources[fill.exchange_trade_id] = source
-            self._fee_asked_for[fill.exchange_trade_id] = source in _ASKED and fill.fee.amount is not None
-        elif (before.price, before.quantity) != (fill.price, fill.quantity):
-            self.conflicts.add(fill.exchange_trade_id)
-        else:
-            # the fee that was said last counts: exchanges correct theirs, and charge some of them later. What was said when
-            # it was executed, however late that is heard of, is older than what the exchange says when it is asked.
-            older = self._fee_asked_for[fill.exchange_trade_id] and source not in _ASKED
-            better = _FEE_RANK[fill.fee.status] >= _FEE_RANK[before.fee.status] and not older
-            fee = fill.fee if better else before.fee
-            self._fee_asked_for[fill.exchange_trade_id] |= better and source in _ASKED
-            known = {name: value for name in Fill.__struct_fields__ if (value := getattr(before, name)) is not None}
-            self.fills[fill.exchange_trade_id] = msgspec.structs.replace(fill, **{**known, "fee": fee})
 
     def _never_existed(self) -> None:
         """Nothing of this order ever was at the exchange, as far as the exchange itself has not said otherwise."""
@@ -472,9 +440,6 @@ _MERGED = (
     "created_at",
     "exchange_at",
 )
-_ASKED = frozenset({Source.RECONCILED, Source.BACKFILLED})
-_FEE_RANK = {FeeStatus.REPORTED: 2, FeeStatus.SEVERAL: 2, FeeStatus.DERIVED: 1}
-_FEE_RANK.update({status: 0 for status in FeeStatus if status not in _FEE_RANK})
 # the answer to a stop may call itself "market" and leave out what was asked (ccxt on Binance's algo orders); the first
 # that knew is right
 _NEVER_CHANGE = ("type", "side", "symbol")

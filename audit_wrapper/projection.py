@@ -153,7 +153,7 @@ class _Rows:
 
     def _is_absent(self) -> bool:
         # what is heard of an order later counts over not having found it
-        return self.fold.absent is not None and self.fold.known.exchange_order_id is None and not self.fold.fills
+        return self.fold.absent is not None and self.fold.known.exchange_order_id is None and not self.fold.executions
 
     def _origin(self) -> Origin:
         if self.fold.placed is not None:
@@ -168,17 +168,15 @@ class _Rows:
         began, changed = self.fold.created_at or epoch, self.fold.updated_at or epoch
         if self.fold.placed is not None:
             return began, changed
-        began = self.fold.known.created_at or min(
-            (f.exchange_at for f in self.fold.fills.values() if f.exchange_at), default=began
-        )
-        by_exchange = [self.fold.known.exchange_at, *(f.exchange_at for f in self.fold.fills.values())]
+        began = self.fold.known.created_at or min(self.fold.executions.times, default=began)
+        by_exchange = [self.fold.known.exchange_at, *self.fold.executions.times]
         return began, max((moment for moment in by_exchange if moment is not None), default=changed)
 
     def _executed(self) -> tuple[Decimal | None, Decimal | None]:
         filled, average = self.fold.filled, self.fold.known.average_price
         if self._is_absent():
             return Decimal(0), None
-        fills = self.fold.whole_fills
+        fills = self.fold.executions.whole
         total = exact_sum([quantity for _, quantity in fills])
         if total and filled == total:
             # the exchange's own average is rounded to its tick; the fills are exact
@@ -228,7 +226,7 @@ class _Rows:
             return Fee(status=FeeStatus.PENDING if unsure else FeeStatus.NONE_DUE)
         fees = self._fees_of_fills(filled) or self.fold.fees
         if not fees:
-            return Fee(status=FeeStatus.MISSING if self.fold.fee_asked and self.fold.fills else FeeStatus.PENDING)
+            return Fee(status=FeeStatus.MISSING if self.fold.fee_asked and self.fold.executions else FeeStatus.PENDING)
         currencies = {fee.currency for fee in fees}
         if len(currencies) > 1:
             return Fee(status=FeeStatus.SEVERAL)
@@ -241,8 +239,8 @@ class _Rows:
 
     def _fees_of_fills(self, filled: Decimal) -> tuple[Fee, ...]:
         # a sum over some of the fills is not the order's fee
-        total = exact_sum([f.quantity for f in self.fold.fills.values() if f.quantity is not None])
-        fees = tuple(f.fee for f in self.fold.fills.values())
+        total = exact_sum([f.quantity for f in self.fold.executions.fills.values() if f.quantity is not None])
+        fees = tuple(f.fee for f in self.fold.executions.fills.values())
         return fees if fees and total >= filled and all(f.amount is not None for f in fees) else ()
 
     def _price(self, average: Decimal | None) -> Decimal | None:
@@ -315,10 +313,10 @@ class _Rows:
                 fee_status=fill.fee.status.value,
                 liquidity=fill.liquidity.value if fill.liquidity else None,
                 exchange_at=fill.exchange_at,
-                source=self.fold.sources[trade_id].value,
-                conflicts=trade_id in self.fold.conflicts,
+                source=self.fold.executions.sources[trade_id].value,
+                conflicts=trade_id in self.fold.executions.conflicts,
             )
-            for trade_id, fill in sorted(self.fold.fills.items())
+            for trade_id, fill in sorted(self.fold.executions.fills.items())
         )
 
 
