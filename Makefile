@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+JOBS   ?= $(shell $(PYTHON) -c "import os; print(min(4, max(2, os.cpu_count() or 2)))")
 
 # a fresh checkout compiles what it imports once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,8 +22,8 @@ $(READY): pyproject.toml
 demo: $(READY)   ## a bot trades a simulated day, and its tables are shown
 	@$(RUN) examples/quickstart.py
 
-test: $(READY)   ## all tests, file by file on JOBS processes (default 2: most of them wait for something)
-	$(RUN) -m pytest -n $(or $(JOBS),2) --dist loadfile
+test: $(READY)   ## all tests, file by file on JOBS processes (default: as many as there are cores, 2 to 4)
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile
 
 check: lint types contracts test   ## all that CI checks
 
