@@ -188,11 +188,12 @@ class AuditTrail:
             if not callable(function):
                 raise CannotWrap(f"audited() decorates functions, and this is a {type(function).__name__}")
             names = tuple(inspect.signature(function).parameters)
-            if names[:1] in (("self",), ("cls",)):
-                names = names[1:]  # bound by the time that it is called
+            is_method = names[:1] in (("self",), ("cls",))
+            if is_method:
+                names = names[1:]
             row = calls.CallRow(function.__qualname__, Action.OTHER, names, meant, composite=True)
             subject = HostSubject(function.__module__ or "?", None, self)
-            return cast("_F", observed(function, _AuditedHooks(self._recorder, row, subject)))
+            return cast("_F", observed(function, _AuditedHooks(self._recorder, row, subject, is_method)))
 
         return decorate
 
@@ -412,12 +413,14 @@ class AuditTrail:
 
 
 class _AuditedHooks:
-    def __init__(self, recorder: Recorder, row: calls.CallRow, subject: HostSubject) -> None:
-        self._recorder, self._row, self._subject = recorder, row, subject
+    def __init__(self, recorder: Recorder, row: calls.CallRow, subject: HostSubject, is_method: bool) -> None:
+        self._recorder, self._row, self._subject, self._is_method = recorder, row, subject, is_method
         self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
         self.returned, self.raised = recorder.returned, recorder.raised
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
+        if self._is_method and instance is None:  # not bound by the wrapper: under a classmethod, from Python 3.13 on
+            args = args[1:]
         return self._recorder.begin(Seam.MANAGER, self._row, self._subject, args, kwargs)
 
 
