@@ -15,7 +15,6 @@ runs already. The oldest rows come first. Nothing is written.
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Coroutine
 from datetime import UTC, date, datetime
@@ -209,10 +208,14 @@ def _column(pandas: Any, field: Field, values: list[Any], floats: bool) -> Any:
         return pandas.array(values, dtype="boolean")
     if field.type == "numeric" and floats:
         return pandas.Series([float("nan") if value is None else float(value) for value in values], dtype="float64")
-    if field.type == "jsonb":  # amounts by currency
+    if field.type == "jsonb":
+        from audit_wrapper.tables.values import amounts
+
         number = float if floats else Decimal
-        read = (None if value is None else json.loads(value) for value in values)
-        values = [None if one is None else {name: number(text) for name, text in one.items()} for one in read]
+        values = [
+            None if value is None else {coin: number(amount) for coin, amount in amounts(value).items()}
+            for value in values
+        ]
     if field.type == "uuid":
         values = [None if value is None else str(value) for value in values]
     return pandas.Series(values, dtype="object")

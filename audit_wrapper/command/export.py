@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from enum import StrEnum
@@ -18,24 +15,12 @@ import typer
 from audit_wrapper.command import looking, options
 from audit_wrapper.command.codes import FINE, WRONG
 from audit_wrapper.command.looking import wanted_of
+from audit_wrapper.command.placing import placed
 from audit_wrapper.command.running import run
 from audit_wrapper.command.voice import StdoutBytes, Voice
 from audit_wrapper.records import OrderStatus
 
 _SIGN_OF_LIFE_S = 5.0
-_OF_THE_DISK = (
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EIO,
-    errno.ENAMETOOLONG,
-)
 _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
@@ -162,36 +147,14 @@ async def _writer(kind: Format, file: BinaryIO, stream: Any, voice: Voice) -> An
 
 @contextlib.contextmanager
 def _file(output: Path | None) -> Iterator[BinaryIO]:
-    """What is written to; it is in its place only once all of it is there."""
-    if output is None:
-        file = StdoutBytes()
-        yield file  # type: ignore[misc]
-        file.flush()
+    """What is written to."""
+    if output is not None:
+        with placed(output) as part:
+            yield part
         return
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=output.parent, prefix=f".{output.name}.", suffix=".part", delete=False
-        ) as part:
-            try:
-                yield part  # type: ignore[misc]
-                part.flush()
-                os.fsync(part.fileno())
-                os.chmod(part.name, 0o666 & ~_umask())
-                os.replace(part.name, output)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(part.name)
-                raise
-    except OSError as problem:
-        if problem.errno not in _OF_THE_DISK:  # of the database, or of a reader that has seen enough
-            raise
-        raise typer.BadParameter(f"{output} cannot be written: {problem.strerror or problem}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    file = StdoutBytes()
+    yield file  # type: ignore[misc]
+    file.flush()
 
 
 def register(app: typer.Typer) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shlex
-import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +13,7 @@ import typer
 
 from audit_wrapper.command import options
 from audit_wrapper.command.codes import FINE, PROG, WRONG
+from audit_wrapper.command.placing import placed
 from audit_wrapper.command.running import run
 from audit_wrapper.command.voice import Voice
 from audit_wrapper.settings import Settings
@@ -66,11 +65,10 @@ def report(
         voice.say(f"{PROG} report: {_nothing(figures, within)}")
         return WRONG
     page = render(figures, _about(figures, within, settings, address))
-    try:
-        _write(output, page)
-    except OSError as refused:
-        raise typer.BadParameter(f"{output} cannot be written: {refused.strerror or refused}") from None
-    voice.say(f"{output}: {len(page.encode()) / 1e6:.1f} MB; open it in a browser")
+    content = page.encode()
+    with placed(output) as file:
+        file.write(content)
+    voice.say(f"{output}: {len(content) / 1e6:.1f} MB; open it in a browser")
     return FINE
 
 
@@ -150,23 +148,3 @@ def _about(figures: Figures, within: Range, settings: Settings, address: str) ->
         export={name: f"{PROG} export {name}{given} -o {name}.csv" for name in ("orders", "fills", "positions")}
         | {"questions": "SELECT * FROM audit.v_open_questions"},
     )
-
-
-def _write(output: Path, page: str) -> None:
-    """All of it or nothing: a file that was there stays as it is until the new one is complete."""
-    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.absolute().parent)
-    made = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        made.chmod(0o644 & ~_umask())
-        made.replace(output)
-    except BaseException:
-        made.unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    before = os.umask(0)
-    os.umask(before)
-    return before
