@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from types import MethodType
 from typing import Any
 
 import msgspec
@@ -49,11 +50,20 @@ class HostProxy(wrapt.BaseObjectProxy[Any]):
         super().__init__(wrapped)
         self._self_hooks = hooks
         self._self_owner = owner
+        self._self_seen: dict[str, tuple[Any, Any]] = {}  # what was handed out last: a method, and it observed
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.__wrapped__, name)
         hooks = self._self_hooks.get(name)
-        return value if hooks is None or not callable(value) else observed(value, hooks)
+        if hooks is None or not callable(value):
+            return value
+        seen = self._self_seen.get(name)
+        # a bound method is made anew whenever it is asked for; for anything else only the same will do
+        if seen is not None and (seen[0] is value or (type(value) is MethodType and type(seen[0]) is MethodType and seen[0] == value)):
+            return seen[1]
+        made = observed(value, hooks)
+        self._self_seen[name] = (value, made)
+        return made
 
     def __copy__(self) -> Any:
         return copy.copy(self.__wrapped__)

@@ -64,6 +64,7 @@ class Client:
 
     def __init__(self) -> None:
         self.markets = {MARKET["symbol"]: MARKET}
+        self.markets_by_id = {MARKET["id"]: [MARKET]}
         self.options = {"defaultType": "future"}
         self.apiKey, self.secret = "k" * 64, "s" * 64
 
