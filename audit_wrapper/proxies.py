@@ -43,6 +43,9 @@ class HostSubject:
         return found if isinstance(found, Market) else None
 
 
+_own = object.__getattribute__  # what the proxy itself has; wrapt's own way there is ten times as long
+
+
 class HostProxy(wrapt.BaseObjectProxy[Any]):
     """Stands for a manager or a repository of the bot."""
 
@@ -50,19 +53,18 @@ class HostProxy(wrapt.BaseObjectProxy[Any]):
         super().__init__(wrapped)
         self._self_hooks = hooks
         self._self_owner = owner
-        self._self_seen: dict[str, tuple[Any, Any]] = {}  # what was handed out last: a method, and it observed
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self.__wrapped__, name)
-        hooks = self._self_hooks.get(name)
+        value = getattr(_own(self, "__wrapped__"), name)
+        hooks = _own(self, "_self_hooks").get(name)
         if hooks is None or not callable(value):
             return value
-        seen = self._self_seen.get(name)
-        # a bound method is made anew whenever it is asked for; for anything else only the same will do
-        if seen is not None and (seen[0] is value or (type(value) is MethodType and type(seen[0]) is MethodType and seen[0] == value)):
-            return seen[1]
+        # made once: a bound method is another one whenever it is asked for, and says itself whether it is the same
+        seen, made = hooks.seen
+        if seen is value or (type(seen) is type(value) is MethodType and seen == value):
+            return made
         made = observed(value, hooks)
-        self._self_seen[name] = (value, made)
+        hooks.seen = (value, made)
         return made
 
     def __copy__(self) -> Any:
@@ -92,6 +94,7 @@ class MethodHooks:
         self._recorder, self._row, self._subject_of = recorder, row, subject_of
         self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
         self.returned, self.raised = recorder.returned, recorder.raised
+        self.seen: tuple[Any, Any] = (None, None)  # what a proxy handed out last: the method, and it observed
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
         """A method was called on `instance`."""
@@ -128,7 +131,8 @@ class RepositoryHooks:
     """Reads from a bot's own repository which position is opened, which order it names, and when it is done with."""
 
     def __init__(self, recorder: Recorder, row: calls.CallRow, seen: PositionsSeen) -> None:
-        self._recorder, self._row, self._seen = recorder, row, seen
+        self._recorder, self._row, self._positions = recorder, row, seen
+        self.seen: tuple[Any, Any] = (None, None)  # as of MethodHooks
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments as they are now, kept until the result is known."""
@@ -174,7 +178,7 @@ class RepositoryHooks:
             intended_price=decimal_of(data.get("entry_price")),
             intended_stop=decimal_of(data.get("stop_loss_price")),
         )
-        self._seen.remember(link)
+        self._positions.remember(link)
         self._recorder.position_created(link)
 
     def _updated(self, given: dict[str, Any]) -> None:
@@ -184,7 +188,7 @@ class RepositoryHooks:
         if position_id is None:
             return
         link = msgspec.structs.replace(
-            self._seen.get(position_id) or PositionLink(position_id=position_id, how="repository"),
+            self._positions.get(position_id) or PositionLink(position_id=position_id, how="repository"),
             exchange_order_id=_text(changes.get("exchange_order_id")),
         )
         self._recorder.position_updated(link, done=str(changes.get("status", "")).lower() in _DONE)

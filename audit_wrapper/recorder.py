@@ -156,7 +156,7 @@ class Recorder(Scribe):
             above = frame.client_above
             own = texts(above.arguments) if above is not None else None
             target = (id(frame.subject), kind.lower())
-            found = stamp(frame.stamps, frame.story.correlation_id, target, (api, method, path), params, own)
+            found = stamp(frame.story.stamps, frame.story.operation().correlation_id, target, (api, method, path), params, own)
             if found is None:
                 return None
             changed, frame.stamp = found
@@ -175,15 +175,28 @@ class Recorder(Scribe):
         if frame is not None:
             frame.token = self._frame.set(frame)
 
-    def returned(self, frame: Frame | None, result: Any) -> None:
-        """The call returned `result`."""
-        if frame is not None:
-            self._end(frame, result, None)
+    def returned(self, frame: Frame | None, result: Any, problem: BaseException | None = None) -> None:
+        """The call returned `result`, or raised `problem`."""
+        if frame is None:
+            return
+        frame.ended = True
+        if frame.parent is None and frame.counts:
+            self.under_way -= 1
+        try:
+            if frame.token is not None:
+                self._reset(frame)
+            if not frame.muted:
+                self._conclude(frame, result, problem)
+            if frame.stamp is not None:
+                frame.story.stamps.ended(frame.stamp, answered=problem is None)
+            if frame.parent is not None:
+                frame.parent.evidence += frame.evidence
+        except Exception as bug:  # a bug of ours is counted, and the trade goes on
+            self._failures.note("recording an outcome", bug)
 
     def raised(self, frame: Frame | None, problem: BaseException) -> None:
         """The call raised, or was cancelled."""
-        if frame is not None:
-            self._end(frame, None, problem)
+        self.returned(frame, None, problem)
 
     # -- HTTP
 
@@ -243,7 +256,7 @@ class Recorder(Scribe):
             return
         attempt.ended()
         if attempt.direct is not None:
-            self._end(attempt.direct, result, None)
+            self.returned(attempt.direct, result)
 
     def attempt_failed(self, attempt: Attempt | None, problem: BaseException) -> None:
         """The request raised: its outcome is settled now, since the client may send another."""
@@ -254,11 +267,11 @@ class Recorder(Scribe):
             frame = self._frame.get()
             if frame is not None and attempt in frame.pending:
                 frame.pending.remove(attempt)
-                self._settle(frame, attempt, None, problem)
+                self._outcome(frame, attempt.intent, attempt, None, problem)
         except Exception as bug:  # as in answer
             self._failures.note("recording an outcome", bug)
         if attempt.direct is not None:
-            self._end(attempt.direct, None, problem)
+            self.raised(attempt.direct, problem)
 
     # -- positions
 
@@ -292,10 +305,8 @@ class Recorder(Scribe):
     def _enter(self, frame: Frame) -> None:
         if frame.parent is None:
             self.under_way += 1
-        if frame.story.position is None and frame.seam is Seam.MANAGER:
+        if frame.row.method == "open_position_atomic" and frame.story.position is None:
             frame.story.position = frame.opened_position
-        if frame.seam is not Seam.MANAGER:
-            frame.meant = frame.manager_above
         frame.token = self._frame.set(frame)
 
     def _reading(self, subject: Subject, parent: Frame | None) -> Frame:
@@ -328,22 +339,6 @@ class Recorder(Scribe):
         except ValueError:  # ended in another context than it began in: that one is gone, and this one is not ours
             return
 
-    def _end(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
-        frame.ended = True
-        if frame.parent is None and frame.counts:
-            self.under_way -= 1
-        try:
-            if frame.token is not None:
-                self._reset(frame)
-            if not frame.muted:
-                self._conclude(frame, result, problem)
-            if frame.stamp is not None:
-                frame.stamps.ended(frame.stamp, answered=problem is None)
-            if frame.parent is not None:
-                frame.parent.evidence += frame.evidence
-        except Exception as bug:  # as in answer
-            self._failures.note("recording an outcome", bug)
-
     def _conclude(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
         if frame.intent is not None:
             self._outcome(frame, frame.intent, None, result, problem)
@@ -354,7 +349,7 @@ class Recorder(Scribe):
                 return
             for attempt in frame.pending:
                 last = attempt is frame.pending[-1]
-                self._settle(frame, attempt, result if last else None, problem)
+                self._outcome(frame, attempt.intent, attempt, result if last else None, problem)
             return
         if frame.row.action in _SILENT and not frame.row.composite:
             return
@@ -382,6 +377,3 @@ class Recorder(Scribe):
                 assert frame.call is not None
                 intent = self._intent(frame, frame.call, 0, None)
                 self._outcome(frame, intent, None, result, None)
-
-    def _settle(self, frame: Frame, attempt: Attempt, result: Any, problem: BaseException | None) -> None:
-        self._outcome(frame, attempt.intent, attempt, result, problem)

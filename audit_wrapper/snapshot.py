@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ _SECRET = (
     r"(?:x-(?:[a-z]+-)?)?(?:signature|sign|api[-_]?(?:key|secret)|access[-_]?key|secret(?:[-_]?key)?|passphrase|password"  # noqa: S105
     r"|token|private[-_]?key|listen[-_]?(?:key|token)|wallet[-_]?address|authorization)"
 )
-_SECRET_IN_QUERY = re.compile(rf"(?i)&({_SECRET})=[^&]*")  # begins with a letter that can be looked for: six times as fast
+_SECRET_NAME = re.compile(rf"(?i){_SECRET}=")
 _SECRET_IN_JSON = re.compile(rf'(?i)"({_SECRET})"\s*:\s*"(?:[^"\\]|\\.)*"')
 _SECRET_IN_BYTES = re.compile(_SECRET_IN_JSON.pattern.encode())
 # each of these names has one of these in it: most texts have none, and looking for that is ten times as fast
@@ -80,7 +81,12 @@ def without_secrets(body: str) -> str:
     """The text of a request or answer (a query string or JSON) without signatures and keys, told by their names."""
     if body[:1] in ("{", "["):
         return _SECRET_IN_JSON.sub(r'"\1":"removed"', body)
-    return _SECRET_IN_QUERY.sub("", f"&{body}")[1:].rstrip("&")
+    return "&".join([part for part in body.split("&") if not _is_secret(part[: part.find("=") + 1])]).rstrip("&")
+
+
+@lru_cache(maxsize=1_024)  # requests have a few dozen names in all
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.fullmatch(name) is not None
 
 
 def said(text: str) -> str:
