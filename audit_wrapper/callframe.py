@@ -14,6 +14,8 @@ from audit_wrapper.records import Call, Market, PositionLink, Purpose, Record, R
 from audit_wrapper.scopes import Story
 from audit_wrapper.stamping import Use
 
+# Names of their own: each lookup in an enum takes 0.15 microseconds in Python 3.11, and a call makes thirty.
+_MANAGER, _CLIENT, _CANCEL = Seam.MANAGER, Seam.CLIENT, Purpose.CANCEL
 _OPENING_SIDE = {"long": "buy", "buy": "buy", "short": "sell", "sell": "sell"}
 
 
@@ -87,18 +89,18 @@ class Frame:
         self.row = row
         self.subject = subject
         self.parent = parent
-        self.story = around.story if around is not None else Story(row.method, row.purpose, None)
+        self.story: Story = around.story if around is not None else Story(row.method, row.purpose, None)
         self.called_at = now()
         self.pending: list[Attempt] = []
         # what it is for, as the nearest call says it; that it cancels says less than what it cancels for
-        self._purpose = row.purpose if row.purpose is not Purpose.CANCEL else None
+        self._purpose = row.purpose if row.purpose is not _CANCEL else None
         self.muted = False
         self._symbol_above: str | None = None
         if parent is not None:
             if self._purpose is None:
                 self._purpose = parent._purpose
-            if seam is not Seam.MANAGER:
-                self.meant = parent.call if parent.seam is Seam.MANAGER else parent.meant
+            if seam is not _MANAGER:
+                self.meant = parent.call if parent.seam is _MANAGER else parent.meant
             self.muted = parent.muted or parent.intent is not None
             self._symbol_above = parent._symbol_above or parent.symbol
 
@@ -106,7 +108,7 @@ class Frame:
     def client_above(self) -> Frame | None:
         """The client's method around this, if that is the nearest."""
         parent = self.parent
-        return parent if parent is not None and parent.seam is Seam.CLIENT else None
+        return parent if parent is not None and parent.seam is _CLIENT else None
 
     @property
     def meant_symbol(self) -> str | None:

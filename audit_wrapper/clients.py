@@ -25,6 +25,7 @@ from audit_wrapper.snapshot import is_mock
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
+_CLIENT = Seam.CLIENT  # as in `callframe`
 _MISSING = object()
 _SECRETS = ("apiKey", "secret", "password", "token", "privateKey", "twofa", "login")
 _SECRET_LENGTH = 6  # what is shorter would be found in any text
@@ -62,9 +63,7 @@ class ClientSubject:
     def secrets(self) -> list[str]:
         """What signs its requests, as it is now: a bot may change its keys."""
         own = getattr(self.client, "__dict__", {}) if self.transport else {}
-        return [
-            word for name in _SECRETS if isinstance(word := own.get(name), str) and len(word) >= _SECRET_LENGTH
-        ]
+        return [word for name in _SECRETS if isinstance(word := own.get(name), str) and len(word) >= _SECRET_LENGTH]
 
     @property
     def clock_ahead(self) -> timedelta:
@@ -204,7 +203,7 @@ class _MethodHooks:
         self.returned, self.raised = recorder.returned, recorder.raised
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
-        return self._recorder.begin(Seam.CLIENT, self._row, self._subject, args, kwargs)
+        return self._recorder.begin(_CLIENT, self._row, self._subject, args, kwargs)
 
 
 class _RequestHooks:
@@ -231,8 +230,8 @@ class _RequestHooks:
         if len(args) >= 4:  # as ccxt's own methods call it
             path, api, method, params = args[:4]
         else:
-            names, defaults = ("path", "api", "method", "params"), ("", "public", "GET", {})
-            path, api, method, params = _taken(args, kwargs, names, defaults)
+            names = ("path", "api", "method", "params")
+            path, api, method, params = _taken(args, kwargs, names, ("", "public", "GET", {}))
         api = api if isinstance(api, str) else "/".join(map(str, api)) if isinstance(api, list | tuple) else ""
         return api, str(method), str(path), params
 

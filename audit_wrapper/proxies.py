@@ -23,6 +23,7 @@ from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Market, PositionLink, Seam
 from audit_wrapper.snapshot import is_mock
 
+_MANAGER = Seam.MANAGER  # as in `callframe`
 CLIENT_ATTRIBUTES = ("exchange", "client", "exchange_client")
 _DONE = frozenset({"closed", "failed", "rolled_back", "canceled"})
 
@@ -105,7 +106,7 @@ class MethodHooks:
         except Exception as problem:  # an attribute of the bot's that raises; the call is recorded by itself
             self._recorder.note_failure("observing a manager", problem)
             subject = HostSubject(type(instance).__name__, None, None)
-        return self._recorder.begin(Seam.MANAGER, self._row, subject, args, kwargs)
+        return self._recorder.begin(_MANAGER, self._row, subject, args, kwargs)
 
 
 class PositionsSeen:

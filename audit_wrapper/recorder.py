@@ -39,13 +39,18 @@ from audit_wrapper.stamping import stamp, texts
 from audit_wrapper.verdict import verdict
 
 _READ = calls.CallRow("read", Action.OTHER)
+_MANAGER, _CLIENT, _TRANSPORT = Seam.MANAGER, Seam.CLIENT, Seam.TRANSPORT  # as in `callframe`
+_UNCHANGED = RecordKind.UNCHANGED
 _SILENT = frozenset({Action.OTHER, Action.POSITION})
 
 
 @lru_cache(maxsize=1_024)  # ccxt's paths are templates: a bot uses a few dozen
-def _asks(exchange: str, api: str, method: str, path: str) -> tuple[bool, Action | None]:
+def _row_of(exchange: str, api: str, method: str, path: str) -> calls.CallRow | None:
+    """The row of a request; None: it changes nothing."""
     adapter = adapter_for(exchange)
-    return adapter.is_write(api, method, path), adapter.action_of(method, path)
+    if not adapter.is_write(api, method, path):
+        return None
+    return calls.CallRow(f"{method} {path}", adapter.action_of(method, path) or Action.OTHER)
 
 
 class Recorder(Scribe):
@@ -122,20 +127,19 @@ class Recorder(Scribe):
             parent = self._frame.get()
             if self.client_used is not None:
                 self.client_used(subject)
-            is_write, action = _asks(subject.exchange or "", api, method, path)
-            if not is_write:
+            row = _row_of(subject.exchange or "", api, method, path)
+            if row is None:
                 return self._reading(subject, parent)
-            row = calls.CallRow(f"{method} {path}", action or Action.OTHER)
-            frame = Frame(Seam.TRANSPORT, row, subject, parent)
+            frame = Frame(_TRANSPORT, row, subject, parent)
             parent = frame.parent
             frame.arguments = params if isinstance(params, dict) else {}
             symbol = frame.arguments.get("symbol")
             frame.symbol = symbol if isinstance(symbol, str) else None
-            if parent is not None and parent.seam is Seam.CLIENT:
+            if parent is not None and parent.seam is _CLIENT:
                 frame.call = parent.call
             else:
                 frame.call = Call(
-                    seam=Seam.TRANSPORT,
+                    seam=_TRANSPORT,
                     target=subject.target,
                     method=row.method,
                     arguments=named(frame.arguments),  # type: ignore[arg-type]
@@ -156,7 +160,9 @@ class Recorder(Scribe):
             above = frame.client_above
             own = texts(above.arguments) if above is not None else None
             target = (id(frame.subject), kind.lower())
-            found = stamp(frame.story.stamps, frame.story.operation().correlation_id, target, (api, method, path), params, own)
+            found = stamp(
+                frame.story.stamps, frame.story.operation().correlation_id, target, (api, method, path), params, own
+            )
             if found is None:
                 return None
             changed, frame.stamp = found
@@ -208,7 +214,7 @@ class Recorder(Scribe):
                 return None
             frame = self._frame.get()
             parts = urlsplit(str(url))
-            direct = frame is None or frame.seam is not Seam.TRANSPORT
+            direct = frame is None or frame.seam is not _TRANSPORT
             if direct:  # not by way of `request`: somebody signed it by hand
                 frame = None if method == "GET" else self.begin_request(subject, "private", str(method), parts.path, {})
             if frame is None or frame.muted:
@@ -237,7 +243,7 @@ class Recorder(Scribe):
             if scopes.is_suppressed():
                 return
             frame = self._frame.get()
-            if frame is not None and frame.seam is Seam.TRANSPORT and frame.pending:
+            if frame is not None and frame.seam is _TRANSPORT and frame.pending:
                 frame.pending[-1].response = Response(
                     http_status=status if isinstance(status, int) else None,
                     text=text if isinstance(text, str) else None,
@@ -311,7 +317,7 @@ class Recorder(Scribe):
 
     def _reading(self, subject: Subject, parent: Frame | None) -> Frame:
         """A read: nothing of it is recorded, and its `fetch` is known for what it is."""
-        frame = Frame(Seam.TRANSPORT, _READ, subject, parent)
+        frame = Frame(_TRANSPORT, _READ, subject, parent)
         frame.muted, frame.counts = True, False
         frame.token = self._frame.set(frame)
         return frame
@@ -344,7 +350,7 @@ class Recorder(Scribe):
             self._outcome(frame, frame.intent, None, result, problem)
             return
         if frame.pending:
-            if frame.seam is Seam.TRANSPORT and problem is None and frame.client_above is not None:
+            if frame.seam is _TRANSPORT and problem is None and frame.client_above is not None:
                 frame.client_above.pending += frame.pending  # settled with the parsed order
                 return
             for attempt in frame.pending:
@@ -354,7 +360,7 @@ class Recorder(Scribe):
         if frame.row.action in _SILENT and not frame.row.composite:
             return
         if frame.evidence:
-            if frame.seam is Seam.MANAGER:
+            if frame.seam is _MANAGER:
                 self._report(frame, result, problem)
             return
         self._without_evidence(frame, result, problem)
@@ -364,13 +370,13 @@ class Recorder(Scribe):
         if frame.row.composite:
             self._report(frame, result, problem)
         elif problem is not None:
-            if frame.seam is not Seam.TRANSPORT or frame.parent is None:
+            if frame.seam is not _TRANSPORT or frame.parent is None:
                 self._not_sent(frame, problem)
-        elif frame.seam is Seam.TRANSPORT:
+        elif frame.seam is _TRANSPORT:
             return
         else:
             kind, _ = verdict(frame.row, result)
-            if kind is RecordKind.UNCHANGED:
+            if kind is _UNCHANGED:
                 self._alone(frame, kind, result)
             else:
                 # it did something that went by none of our seams: its own word is the evidence

@@ -54,7 +54,9 @@ def named(arguments: Any) -> msgspec.Raw:
     text = bytes(shown)
     lower = text.lower()
     for part in _IN_SECRETS:
-        if lower.find(part) >= 0:  # for bytes `in` makes an exception first, of a number that it is not: ten times as slow
+        if (
+            lower.find(part) >= 0
+        ):  # for bytes `in` makes an exception first, of a number that it is not: ten times as slow
             return msgspec.Raw(_SECRET_IN_BYTES.sub(rb'"\1":"removed"', text))
     return shown
 

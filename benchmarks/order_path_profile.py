@@ -68,22 +68,30 @@ class Client:
         self.options = {"defaultType": "future"}
         self.apiKey, self.secret = "k" * 64, "s" * 64
 
-    async def create_market_order(self, symbol: str, side: str, amount: Any, price: Any = None, params: Any = {}) -> Any:
+    async def create_market_order(
+        self, symbol: str, side: str, amount: Any, price: Any = None, params: Any = None
+    ) -> Any:
         return await self.create_order(symbol, "market", side, amount, price, params)
 
     async def create_order(
-        self, symbol: str, type: str, side: str, amount: Any, price: Any = None, params: Any = {}
+        self, symbol: str, type: str, side: str, amount: Any, price: Any = None, params: Any = None
     ) -> Any:
-        request = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": str(amount), "newOrderRespType": "RESULT"}
-        await self.request("order", "fapiPrivate", "POST", {**request, **params})
+        request = {
+            "symbol": "BTCUSDT",
+            "side": "BUY",
+            "type": "MARKET",
+            "quantity": str(amount),
+            "newOrderRespType": "RESULT",
+        }
+        await self.request("order", "fapiPrivate", "POST", {**request, **(params or {})})
         return dict(ORDER)
 
-    async def cancel_order(self, id: str, symbol: str | None = None, params: Any = {}) -> Any:
+    async def cancel_order(self, id: str, symbol: str | None = None, params: Any = None) -> Any:
         return dict(ORDER)
 
     async def request(
-        self, path: str, api: str = "public", method: str = "GET", params: Any = {}, headers: Any = None, body: Any = None,
-        config: Any = {},
+        self, path: str, api: str = "public", method: str = "GET", params: Any = None, headers: Any = None, body: Any = None,
+        config: Any = None,
     ) -> Any:  # fmt: skip
         return await self.fetch(URL, method, {"X-MBX-APIKEY": self.apiKey}, BODY)
 
@@ -210,7 +218,10 @@ def main() -> None:
         print(f"{'median of 5, in us':<22}{'p50':>11}{'p99':>11}{'p99.9':>11}{'worst':>11}   load {os.getloadavg()}")
         for name, several in runs.items():
             for which in ("bare", "ours", "added"):
-                told(f"{name} {which}", {k: statistics.median(one[which][k] for one in several) for k in several[0][which]})
+                told(
+                    f"{name} {which}",
+                    {k: statistics.median(one[which][k] for one in several) for k in several[0][which]},
+                )
         return
     gc.collect()
     found = asyncio.run(measure(given.calls, 20))
