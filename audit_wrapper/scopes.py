@@ -5,7 +5,7 @@ All of it is held in context variables, so that it follows `await`, and `gather`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
@@ -83,6 +83,10 @@ class PositionScope:
         self.__exit__(kind, problem, trace)
 
 
+# Whether the present context is one of `suppressed()`. The very method, since each call of the bot's asks several times.
+is_suppressed: Callable[[], bool] = _suppressed.get
+
+
 @contextmanager
 def suppressed() -> Iterator[None]:
     """Inside, wrapped objects behave as if they were not wrapped (for our own reads, and a user's)."""
@@ -107,11 +111,6 @@ def asking() -> Iterator[None]:
 def is_asking() -> bool:
     """Whether the present context is one of `asking()`."""
     return _asking.get()
-
-
-def is_suppressed() -> bool:
-    """Whether the present context is one of `suppressed()`."""
-    return _suppressed.get()
 
 
 def position_created(link: PositionLink) -> None:

@@ -212,7 +212,8 @@ class Scribe:
         shown = answer_shown(result, secrets, by_name=hands_out_keys) if result is not None else None
         if response is not None and response.text is not None:
             text = hidden(without_secrets(response.text) if hands_out_keys else response.text, secrets)
-            response = msgspec.structs.replace(response, text=text)
+            if text is not response.text:
+                response = msgspec.structs.replace(response, text=text)
         if failure is not None:
             failure = msgspec.structs.replace(failure, message=hidden(failure.message, secrets))
         record = msgspec.structs.replace(

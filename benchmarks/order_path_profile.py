@@ -154,15 +154,34 @@ async def order(manager: Any) -> Any:
 
 
 async def measure(calls: int, rounds: int) -> dict[str, list[float]]:
-    """Nanoseconds of each call, in turns of `calls / rounds`."""
-    found: dict[str, list[float]] = {"bare": [], "ours": []}
+    """Nanoseconds of each call, in turns of `calls / rounds`. Beside them what no journal goes below: the bytes of one order's
+    three records appended, and the same handed to the system by `write` alone."""
+    from audit_wrapper.journal import FileJournal
+
+    found: dict[str, list[float]] = {"bare": [], "ours": [], "append": [], "write": []}
     with tempfile.TemporaryDirectory() as folder:
-        bare, ours, end = pair(Path(folder))
+        bare, ours, end = pair(Path(folder) / "ours")
         await timed(order, bare, 300)
         await timed(order, ours, 300)
+        journal = FileJournal.open(Path(folder) / "floor")
+        payloads = [b"x" * size for size in (956, 2859, 700)]
+        plain = os.open(Path(folder) / "plain", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+
+        async def append(_: Any) -> None:
+            for payload in payloads:
+                journal.append(payload, force=False)
+
+        async def write(_: Any) -> None:
+            for payload in payloads:
+                os.write(plain, payload)
+
         for _ in range(rounds):
-            found["bare"] += await timed(order, bare, calls // rounds)
-            found["ours"] += await timed(order, ours, calls // rounds)
+            for name, call, manager in (
+                ("bare", order, bare), ("ours", order, ours), ("append", append, None), ("write", write, None)
+            ):  # fmt: skip
+                found[name] += await timed(call, manager, calls // rounds)
+        journal.close()
+        os.close(plain)
         end()
     return found
 
@@ -217,7 +236,7 @@ def main() -> None:
             runs["after"].append(once(here, given.calls))
         print(f"{'median of 5, in us':<22}{'p50':>11}{'p99':>11}{'p99.9':>11}{'worst':>11}   load {os.getloadavg()}")
         for name, several in runs.items():
-            for which in ("bare", "ours", "added"):
+            for which in several[0]:
                 told(
                     f"{name} {which}",
                     {k: statistics.median(one[which][k] for one in several) for k in several[0][which]},
@@ -225,8 +244,8 @@ def main() -> None:
         return
     gc.collect()
     found = asyncio.run(measure(given.calls, 20))
-    bare, ours = quantiles(found["bare"]), quantiles(found["ours"])
-    shown = {"bare": bare, "ours": ours, "added": {name: ours[name] - bare[name] for name in ours}}
+    shown = {name: quantiles(taken) for name, taken in found.items()}
+    shown["added"] = {name: shown["ours"][name] - shown["bare"][name] for name in shown["ours"]}
     if given.json:
         print(json.dumps(shown))
         return
