@@ -136,7 +136,7 @@ _set_number, _set_safety = vars(UUID)["int"].__set__, vars(UUID)["is_safe"].__se
 _SAFETY = SafeUUID.unknown
 
 
-def new_id() -> UUID:
+def uuid7() -> UUID:
     """A UUIDv7, in half the time that `UUID` takes to check and to keep what it is made of."""
     made = object.__new__(UUID)
     _set_number(made, uuid_utils.uuid7().int)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 import msgspec
 
 from audit_wrapper.reading import compact
-from audit_wrapper.records import Operation, PositionLink, Purpose, new_id
+from audit_wrapper.records import Operation, PositionLink, Purpose, uuid7
 from audit_wrapper.stamping import Stamps
 
 
@@ -46,7 +46,7 @@ class Story:
     def operation(self) -> Operation:
         """What its records say of it. Made with the first of them: most stories are reads, and have none."""
         if self._operation is None:
-            made = Operation(correlation_id=new_id(), method=self.method, purpose=self.purpose)
+            made = Operation(correlation_id=uuid7(), method=self.method, purpose=self.purpose)
             vars(self).setdefault("_operation", made)  # of two threads at once, one
         return self._operation  # type: ignore[return-value]
 

@@ -30,7 +30,7 @@ from audit_wrapper.records import (
     RecordKind,
     Request,
     Seam,
-    new_id,
+    uuid7,
 )
 from audit_wrapper.snapshot import answer_shown, hidden, snapshot, without_secrets
 from audit_wrapper.verdict import outcome
@@ -98,7 +98,7 @@ class Scribe:
     def _gap_record(self, sentence: str) -> Record:
         return Record(
             version=codec.VERSION,
-            record_id=new_id(),
+            record_id=uuid7(),
             kind=RecordKind.GAP,
             account=self._account,
             reason=sentence,
@@ -114,7 +114,7 @@ class Scribe:
         self._outbox.put(
             Record(
                 version=codec.VERSION,
-                record_id=new_id(),
+                record_id=uuid7(),
                 kind=kind,
                 action=Action.ASK,
                 exchange=exchange,
@@ -151,7 +151,7 @@ class Scribe:
             request = Request(method=implicit[0], path=implicit[1], params=bytes(sent).decode("utf-8"))
         record = Record(
             version=codec.VERSION,
-            record_id=new_id(),
+            record_id=uuid7(),
             kind=kind,
             action=action,
             exchange=frame.subject.exchange,
@@ -183,7 +183,7 @@ class Scribe:
         )
         record = msgspec.structs.replace(
             intent,
-            record_id=new_id(),
+            record_id=uuid7(),
             kind=RecordKind.NOT_SENT,
             intent_id=intent.record_id,
             failure=failure_of(refused),
@@ -218,7 +218,7 @@ class Scribe:
             failure = msgspec.structs.replace(failure, message=hidden(failure.message, secrets))
         record = msgspec.structs.replace(
             intent,
-            record_id=new_id(),
+            record_id=uuid7(),
             kind=kind,
             intent_id=intent.record_id,
             response=response,
@@ -256,7 +256,7 @@ class Scribe:
             frame,
             Record(
                 version=codec.VERSION,
-                record_id=new_id(),
+                record_id=uuid7(),
                 kind=kind,
                 action=frame.row.action,
                 exchange=frame.subject.exchange,
@@ -278,7 +278,7 @@ class Scribe:
         self._outbox.put(
             Record(
                 version=codec.VERSION,
-                record_id=new_id(),
+                record_id=uuid7(),
                 kind=RecordKind.LINKED,
                 action=Action.POSITION,
                 exchange=link.exchange,
