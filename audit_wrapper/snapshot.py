@@ -38,6 +38,10 @@ _PASSWORD_IN_ADDRESS = re.compile(r"(://[^\s/:@]*:)[^\s@/]+@")
 
 def snapshot(value: Any) -> msgspec.Raw:
     """The value as JSON, ready to be put into a record."""
+    return msgspec.Raw(_encoded(value))
+
+
+def _encoded(value: Any) -> bytes:
     try:
         encoded = _encoder.encode(value)
     except Exception:  # cycles, odd keys, broken strings: the slow walk below leaves out what cannot be told
@@ -45,30 +49,31 @@ def snapshot(value: Any) -> msgspec.Raw:
     if len(encoded) > _LIMIT_BYTES:
         head = encoded[:2_000].decode("utf-8", "replace")
         encoded = msgspec.json.encode({"truncated_bytes": len(encoded), "head": head})
-    return msgspec.Raw(encoded)
+    return encoded
 
 
 def named(arguments: Any) -> msgspec.Raw:
     """A call's arguments, or an answer, as JSON; what goes by the name of a secret is removed, however deep it is."""
-    shown = snapshot(arguments)
-    text = bytes(shown)
+    return msgspec.Raw(_named(arguments))
+
+
+def _named(arguments: Any) -> bytes:
+    text = _encoded(arguments)
     lower = text.lower()
     for part in _IN_SECRETS:
-        if (
-            lower.find(part) >= 0
-        ):  # for bytes `in` makes an exception first, of a number that it is not: ten times as slow
-            return msgspec.Raw(_SECRET_IN_BYTES.sub(rb'"\1":"removed"', text))
-    return shown
+        # not `in`: of bytes that makes an exception first, since they are no number, and is ten times as slow
+        if lower.find(part) >= 0:
+            return _SECRET_IN_BYTES.sub(rb'"\1":"removed"', text)
+    return text
 
 
 def answer_shown(result: Any, secrets: Iterable[str], *, by_name: bool) -> msgspec.Raw:
     """A result as JSON without these very words and, where it may hand out new ones, what goes by the name of a secret."""
-    shown = named(result) if by_name else snapshot(result)
-    text = bytes(shown)
+    text = _named(result) if by_name else _encoded(result)
     for secret in secrets:
         if text.find(secret.encode()) >= 0:
             return msgspec.Raw(hidden(text.decode("utf-8"), secrets).encode())
-    return shown
+    return msgspec.Raw(text)
 
 
 def hidden(text: str, secrets: Iterable[str]) -> str:
