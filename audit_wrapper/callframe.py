@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from audit_wrapper import calls
 from audit_wrapper.exchanges.numbers import decimal_of
 from audit_wrapper.records import Call, Market, PositionLink, Purpose, Record, Response, Seam
 from audit_wrapper.scopes import Story
-from audit_wrapper.stamping import Stamps, Use
+from audit_wrapper.stamping import Use
 
+# Names of their own: each lookup in an enum takes 0.15 microseconds in Python 3.11, and a call makes thirty.
+_MANAGER, _CLIENT, _CANCEL = Seam.MANAGER, Seam.CLIENT, Purpose.CANCEL
 _OPENING_SIDE = {"long": "buy", "buy": "buy", "short": "sell", "sell": "sell"}
 
 
@@ -66,10 +69,18 @@ class Attempt:
 class Frame:
     """One observed call, from its beginning to its end."""
 
-    __slots__ = (
-        "arguments", "attempts", "call", "called_at", "counts", "ended", "evidence", "intent", "meant", "muted", "parent", "pending",
-        "row", "seam", "stamp", "stamps", "story", "subject", "symbol", "token",
-    )  # fmt: skip
+    # What most calls never set is the class's: made for every call of the bot's, a frame should cost little.
+    stamp: Use | None = None  # the client order ids that its request was given
+    ended = False
+    counts = True  # whether it is an order call that is under way
+    arguments: Mapping[str, object] = MappingProxyType({})
+    call: Call | None = None
+    meant: Call | None = None  # the nearest call of the bot's own around one that is none
+    symbol: str | None = None
+    intent: Record | None = None
+    attempts = 0
+    evidence = 0  # records that this call and those within it left
+    token: Any = None
 
     def __init__(self, seam: Seam, row: calls.CallRow, subject: Subject, around: Frame | None) -> None:
         # what a call started in the background outlives it: it belongs to its story, and is a call of its own
@@ -79,56 +90,35 @@ class Frame:
         self.subject = subject
         self.parent = parent
         self.story: Story = around.story if around is not None else Story(row.method, row.purpose, None)
-        self.stamps: Stamps = around.stamps if around is not None else Stamps()
-        self.stamp: Use | None = None  # the client order ids that its request was given
-        self.ended: bool = False
-        self.counts = True  # whether it is an order call that is under way
-        self.arguments: Mapping[str, object] = {}
-        self.call: Call | None = None
-        self.meant: Call | None = None
-        self.symbol: str | None = None
         self.called_at = now()
-        self.intent: Record | None = None
         self.pending: list[Attempt] = []
-        self.attempts = 0
-        self.evidence = 0  # records that this call and those within it left
-        self.muted: bool = parent is not None and (parent.muted or parent.intent is not None)
-        self.token: Any = None
+        # what it is for, as the nearest call says it; that it cancels says less than what it cancels for
+        self._purpose = row.purpose if row.purpose is not _CANCEL else None
+        self.muted = False
+        self._symbol_above: str | None = None
+        if parent is not None:
+            if self._purpose is None:
+                self._purpose = parent._purpose
+            if seam is not _MANAGER:
+                self.meant = parent.call if parent.seam is _MANAGER else parent.meant
+            self.muted = parent.muted or parent.intent is not None
+            self._symbol_above = parent._symbol_above or parent.symbol
 
     @property
     def client_above(self) -> Frame | None:
         """The client's method around this, if that is the nearest."""
         parent = self.parent
-        return parent if parent is not None and parent.seam is Seam.CLIENT else None
-
-    @property
-    def manager_above(self) -> Call | None:
-        """The nearest call of the bot's own around this."""
-        at = self.parent
-        while at is not None:
-            if at.seam is Seam.MANAGER:
-                return at.call
-            at = at.parent
-        return None
+        return parent if parent is not None and parent.seam is _CLIENT else None
 
     @property
     def meant_symbol(self) -> str | None:
         """The symbol as the outermost call that names one spells it."""
-        found, at = self.symbol, self.parent
-        while at is not None:
-            found = at.symbol or found
-            at = at.parent
-        return found
+        return self._symbol_above or self.symbol
 
     @property
     def purpose(self) -> Purpose | None:
-        """What the nearest call says that it is for; that it cancels says less than what it cancels for."""
-        at: Frame | None = self
-        while at is not None:
-            if at.row.purpose is not None and at.row.purpose is not Purpose.CANCEL:
-                return at.row.purpose
-            at = at.parent
-        return self.row.purpose
+        """What the nearest call says that it is for."""
+        return self._purpose or self.row.purpose
 
     @property
     def opened_position(self) -> PositionLink | None:
@@ -155,4 +145,4 @@ def opening_side(word: object) -> str | None:
 
 def now() -> datetime:
     """The time, in UTC, to the microsecond."""
-    return datetime.fromtimestamp(time.time_ns() / 1e9, UTC)
+    return datetime.now(UTC)

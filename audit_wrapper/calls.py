@@ -286,10 +286,9 @@ def camel(method: str) -> str:
 
 def arguments(row: CallRow, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:
     """The call's arguments by name, whichever way they were passed. Surplus positional ones are kept as arg5, arg6..."""
-    named: dict[str, object] = {}
-    for position, value in enumerate(args):
-        name = row.parameters[position] if position < len(row.parameters) else f"arg{position}"
-        named[name] = value
+    named: dict[str, object] = dict(zip(row.parameters, args, strict=False))
+    for position in range(len(row.parameters), len(args)):
+        named[f"arg{position}"] = args[position]
     named.update(kwargs)
     return named
 

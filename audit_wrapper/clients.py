@@ -25,6 +25,7 @@ from audit_wrapper.snapshot import is_mock
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
+_CLIENT = Seam.CLIENT  # as in `callframe`
 _MISSING = object()
 _SECRETS = ("apiKey", "secret", "password", "token", "privateKey", "twofa", "login")
 _SECRET_LENGTH = 6  # what is shorter would be found in any text
@@ -62,8 +63,7 @@ class ClientSubject:
     def secrets(self) -> list[str]:
         """What signs its requests, as it is now: a bot may change its keys."""
         own = getattr(self.client, "__dict__", {}) if self.transport else {}
-        found = [own.get(name) for name in _SECRETS]
-        return [word for word in found if isinstance(word, str) and len(word) >= _SECRET_LENGTH]
+        return [word for name in _SECRETS if isinstance(word := own.get(name), str) and len(word) >= _SECRET_LENGTH]
 
     @property
     def clock_ahead(self) -> timedelta:
@@ -203,7 +203,7 @@ class _MethodHooks:
         self.returned, self.raised = recorder.returned, recorder.raised
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
-        return self._recorder.begin(Seam.CLIENT, self._row, self._subject, args, kwargs)
+        return self._recorder.begin(_CLIENT, self._row, self._subject, args, kwargs)
 
 
 class _RequestHooks:
@@ -227,7 +227,11 @@ class _RequestHooks:
 
     @staticmethod
     def _asked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str, str, Any]:
-        path, api, method, params = _taken(args, kwargs, ("path", "api", "method", "params"), ("", "public", "GET", {}))
+        if len(args) >= 4:  # as ccxt's own methods call it
+            path, api, method, params = args[:4]
+        else:
+            names = ("path", "api", "method", "params")
+            path, api, method, params = _taken(args, kwargs, names, ("", "public", "GET", {}))
         api = api if isinstance(api, str) else "/".join(map(str, api)) if isinstance(api, list | tuple) else ""
         return api, str(method), str(path), params
 
@@ -239,8 +243,11 @@ class _FetchHooks:
         self.durable, self.left = recorder.durable, recorder.attempt_left
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        names, defaults = ("url", "method", "headers", "body"), (None, "GET", None, None)
-        url, method, _, body = _taken(args, kwargs, names, defaults)
+        if len(args) >= 4:
+            url, method, _, body = args[:4]
+        else:
+            names, defaults = ("url", "method", "headers", "body"), (None, "GET", None, None)
+            url, method, _, body = _taken(args, kwargs, names, defaults)
         return self._recorder.attempt(self._subject, url, method, body)
 
     def leave(self, frame: Any) -> None: ...
@@ -255,8 +262,11 @@ class _AnswerHooks:
         self._recorder = recorder
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        names = ("code", "reason", "url", "method", "response_headers", "response_body")
-        status, _, _, _, _, text = _taken(args, kwargs, names, (None,) * 6)
+        if len(args) >= 6:
+            status, text = args[0], args[5]
+        else:
+            names = ("code", "reason", "url", "method", "response_headers", "response_body")
+            status, _, _, _, _, text = _taken(args, kwargs, names, (None,) * 6)
         self._recorder.answer(status, text)
 
     def leave(self, frame: Any) -> None: ...

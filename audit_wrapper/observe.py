@@ -20,6 +20,7 @@ from audit_wrapper.failures import trace_of
 from audit_wrapper.logs import Log
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+_Call = tuple[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]]  # what is called, on what, with what
 _Rewrite = Callable[[Any, tuple[Any, ...], dict[str, Any]], _Arguments | None]
 
 logger = Log("audit_wrapper")
@@ -120,48 +121,91 @@ def observed(function: Callable[..., Any], hooks: Hooks, replaced: Any = None) -
 
 
 def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> Callable[..., Any]:
+    # All that is the same at every call is looked up here, once.
     durable: Durable | None = getattr(hooks, "durable", None)
-    leaves = durable is not None and hasattr(hooks, "left")
+    left: Callable[[Any], None] | None = getattr(hooks, "left", None) if durable is not None else None
     rewritten: _Rewrite | None = getattr(hooks, "rewritten", None)
     is_coroutine_function = inspect.iscoroutinefunction(function) or asyncio.iscoroutinefunction(function)
+    begin, leave, resume, returned, raised = hooks.begin, hooks.leave, hooks.resume, hooks.returned, hooks.raised
+
+    async def watch(inner: _Inner, call: _Call | None, frame: Any) -> Any:
+        """call: one that begins only now; None: it has begun already, with `frame`."""
+        if call is None:
+            _told(resume, frame)
+        else:
+            try:
+                frame = begin(call[1], call[2], call[3])
+            except EntryRefused:  # asked for by a setting: the call is not to be made
+                inner.begin().close()
+                raise
+            except Exception as problem:
+                _not_observed(problem)
+        if durable is not None:
+            try:
+                await durable.soon()
+            except BaseException:  # canceled before anything was sent
+                inner.begin().close()
+                _told(raised, frame, NeverRan("it was canceled before it was sent"))
+                raise
+            if left is not None:
+                _told(left, frame)
+        try:
+            if rewritten is not None and call is not None:
+                inner = _remade(inner, call[0], _instead(rewritten, frame, call[2], call[3]))
+            result = await inner.begin()
+        except BaseException as problem:
+            _told(raised, frame, problem)
+            raise
+        else:
+            _told(returned, frame, result)
+            return result
+        finally:
+            if durable is not None:
+                durable.behind()
+
+    # a task's repr and "was never awaited" name the bot's method, not ours
+    name = getattr(function, "__qualname__", None)
+    if isinstance(name, str):
+        watch.__qualname__ = name
 
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not switch[0]:
             return wrapped(*args, **kwargs)
         if is_coroutine_function:
             # made here, so that a wrong argument raises at the call, as it did before
-            inner = _Inner(wrapped(*args, **kwargs))
-            enter = lambda: _begun(hooks, instance, args, kwargs)  # noqa: E731
-            if rewritten is None:
-                return _named(_watch(inner, hooks, durable, enter), wrapped)
-            again = lambda frame: _remade(inner, wrapped, _instead(rewritten, frame, args, kwargs))  # noqa: E731
-            return _named(_watch(inner, hooks, durable, enter, again), wrapped)
-        frame = _begun(hooks, instance, args, kwargs)
+            return watch(_Inner(wrapped(*args, **kwargs)), (wrapped, instance, args, kwargs), None)
+        frame = None
+        try:
+            frame = begin(instance, args, kwargs)
+        except EntryRefused:  # as in watch
+            raise
+        except Exception as problem:
+            _not_observed(problem)
         if durable is not None:
             durable.now()
-        if leaves:
-            _told(hooks, "left", frame)
+            if left is not None:
+                _told(left, frame)
         try:
             if rewritten is not None:
                 args, kwargs = _instead(rewritten, frame, args, kwargs) or (args, kwargs)
             result = wrapped(*args, **kwargs)
         except BaseException as problem:
-            _told(hooks, "raised", frame, problem)
+            _told(raised, frame, problem)
             if durable is not None:
                 durable.now()
             raise
-        if inspect.iscoroutine(result):
-            _told(hooks, "leave", frame)
-            inner = _Inner(result, lambda: _told(hooks, "raised", frame, NeverRan("its coroutine was never awaited")))
-            return _named(_watch(inner, hooks, durable, lambda: _resumed(hooks, frame)), wrapped)
+        if isinstance(result, types.CoroutineType):
+            _told(leave, frame)
+            never_ran = lambda: _told(raised, frame, NeverRan("its coroutine was never awaited"))  # noqa: E731
+            return watch(_Inner(result, never_ran), None, frame)
         if isinstance(result, asyncio.Future):
-            _told(hooks, "leave", frame)
+            _told(leave, frame)
             if result.done():
                 _settle(result, hooks, frame)
             else:
                 result.add_done_callback(lambda done: _settle(done, hooks, frame))
             return result
-        _told(hooks, "returned", frame, result)
+        _told(returned, frame, result)
         if durable is not None:
             durable.now()
         return result
@@ -194,48 +238,12 @@ class _Inner:
                 self.dropped()
 
 
-async def _watch(
-    inner: _Inner,
-    hooks: Hooks,
-    durable: Durable | None,
-    enter: Callable[[], Any],
-    again: Callable[[Any], _Inner] | None = None,
-) -> Any:
-    try:
-        frame = enter()
-    except EntryRefused:
-        inner.begin().close()  # it is not to run
-        raise
-    if durable is not None:
-        try:
-            await durable.soon()
-        except BaseException:  # canceled before anything was sent
-            inner.begin().close()
-            _told(hooks, "raised", frame, NeverRan("it was canceled before it was sent"))
-            raise
-        if hasattr(hooks, "left"):
-            _told(hooks, "left", frame)
-    try:
-        if again is not None:
-            inner = again(frame)
-        result = await inner.begin()
-    except BaseException as problem:
-        _told(hooks, "raised", frame, problem)
-        raise
-    else:
-        _told(hooks, "returned", frame, result)
-        return result
-    finally:
-        if durable is not None:
-            durable.behind()
-
-
 def _instead(rewritten: _Rewrite, frame: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Arguments | None:
     if frame is None:
         return None
     try:
         return rewritten(frame, args, kwargs)
-    except Exception as problem:  # as in _begun
+    except Exception as problem:  # as in _not_observed
         logger.error(
             "audit trail: the arguments of a call could not be rewritten; it goes on with its own",
             trace=trace_of(problem),
@@ -253,49 +261,33 @@ def _remade(inner: _Inner, wrapped: Callable[..., Any], instead: _Arguments | No
     return other
 
 
-def _resumed(hooks: Hooks, frame: Any) -> Any:
-    _told(hooks, "resume", frame)
-    return frame
-
-
 def _settle(done: asyncio.Future[Any], hooks: Hooks, frame: Any) -> None:
     if done.cancelled():
-        _told(hooks, "raised", frame, asyncio.CancelledError())
+        _told(hooks.raised, frame, asyncio.CancelledError())
     elif (problem := getattr(done, "_exception", None)) is not None:
         # not `exception()`: asking counts as having taken note of it, and the bot has not
-        _told(hooks, "raised", frame, problem)
+        _told(hooks.raised, frame, problem)
     else:
-        _told(hooks, "returned", frame, done.result())
+        _told(hooks.returned, frame, done.result())
 
 
-def _begun(hooks: Hooks, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+# The last line of defence, inside a trade: hooks count their failures themselves, and do not raise.
+
+
+def _not_observed(problem: Exception) -> None:
+    logger.error(
+        "audit trail: a call could not be observed; it goes on",
+        trace=trace_of(problem),
+        event="call_not_observed",
+    )
+
+
+def _told(hook: Callable[..., None], *news: Any) -> None:
     try:
-        return hooks.begin(instance, args, kwargs)
-    except EntryRefused:  # asked for by a setting: the call is not to be made
-        raise
-    except Exception as problem:  # the last line of defence: hooks count their failures themselves, and do not raise
-        logger.error(
-            "audit trail: a call could not be observed; it goes on",
-            trace=trace_of(problem),
-            event="call_not_observed",
-        )
-        return None
-
-
-def _told(hooks: Hooks, what: str, *news: Any) -> None:
-    try:
-        getattr(hooks, what)(*news)
-    except Exception as problem:  # as above
+        hook(*news)
+    except Exception as problem:
         logger.error(
             "audit trail: the outcome of a call could not be observed; the call goes on",
             trace=trace_of(problem),
             event="outcome_not_observed",
         )
-
-
-def _named(coroutine: Coroutine[Any, Any, Any], wrapped: Any) -> Coroutine[Any, Any, Any]:
-    # a task's repr and "was never awaited" name the bot's method, not ours
-    name = getattr(wrapped, "__qualname__", None)
-    if isinstance(name, str):
-        coroutine.__qualname__ = name  # type: ignore[attr-defined]  # typeshed's Coroutine has it not; coroutines do
-    return coroutine

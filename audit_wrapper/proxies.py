@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from types import MethodType
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from audit_wrapper.recorder import Recorder
 from audit_wrapper.records import Market, PositionLink, Seam
 from audit_wrapper.snapshot import is_mock
 
+_MANAGER = Seam.MANAGER  # as in `callframe`
 CLIENT_ATTRIBUTES = ("exchange", "client", "exchange_client")
 _DONE = frozenset({"closed", "failed", "rolled_back", "canceled"})
 
@@ -42,6 +44,9 @@ class HostSubject:
         return found if isinstance(found, Market) else None
 
 
+_own = object.__getattribute__  # what the proxy itself has; wrapt's own way there is ten times as long
+
+
 class HostProxy(wrapt.BaseObjectProxy[Any]):
     """Stands for a manager or a repository of the bot."""
 
@@ -51,9 +56,17 @@ class HostProxy(wrapt.BaseObjectProxy[Any]):
         self._self_owner = owner
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self.__wrapped__, name)
-        hooks = self._self_hooks.get(name)
-        return value if hooks is None or not callable(value) else observed(value, hooks)
+        value = getattr(_own(self, "__wrapped__"), name)
+        hooks = _own(self, "_self_hooks").get(name)
+        if hooks is None or not callable(value):
+            return value
+        # made once: a bound method is another one whenever it is asked for, and says itself whether it is the same
+        seen, made = hooks.seen
+        if seen is value or (type(seen) is type(value) is MethodType and seen == value):
+            return made
+        made = observed(value, hooks)
+        hooks.seen = (value, made)
+        return made
 
     def __copy__(self) -> Any:
         return copy.copy(self.__wrapped__)
@@ -82,6 +95,7 @@ class MethodHooks:
         self._recorder, self._row, self._subject_of = recorder, row, subject_of
         self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
         self.returned, self.raised = recorder.returned, recorder.raised
+        self.seen: tuple[Any, Any] = (None, None)  # what a proxy handed out last: the method, and it observed
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
         """A method was called on `instance`."""
@@ -92,7 +106,7 @@ class MethodHooks:
         except Exception as problem:  # an attribute of the bot's that raises; the call is recorded by itself
             self._recorder.note_failure("observing a manager", problem)
             subject = HostSubject(type(instance).__name__, None, None)
-        return self._recorder.begin(Seam.MANAGER, self._row, subject, args, kwargs)
+        return self._recorder.begin(_MANAGER, self._row, subject, args, kwargs)
 
 
 class PositionsSeen:
@@ -118,7 +132,8 @@ class RepositoryHooks:
     """Reads from a bot's own repository which position is opened, which order it names, and when it is done with."""
 
     def __init__(self, recorder: Recorder, row: calls.CallRow, seen: PositionsSeen) -> None:
-        self._recorder, self._row, self._seen = recorder, row, seen
+        self._recorder, self._row, self._positions = recorder, row, seen
+        self.seen: tuple[Any, Any] = (None, None)  # as of MethodHooks
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments as they are now, kept until the result is known."""
@@ -164,7 +179,7 @@ class RepositoryHooks:
             intended_price=decimal_of(data.get("entry_price")),
             intended_stop=decimal_of(data.get("stop_loss_price")),
         )
-        self._seen.remember(link)
+        self._positions.remember(link)
         self._recorder.position_created(link)
 
     def _updated(self, given: dict[str, Any]) -> None:
@@ -174,7 +189,7 @@ class RepositoryHooks:
         if position_id is None:
             return
         link = msgspec.structs.replace(
-            self._seen.get(position_id) or PositionLink(position_id=position_id, how="repository"),
+            self._positions.get(position_id) or PositionLink(position_id=position_id, how="repository"),
             exchange_order_id=_text(changes.get("exchange_order_id")),
         )
         self._recorder.position_updated(link, done=str(changes.get("status", "")).lower() in _DONE)

@@ -39,13 +39,18 @@ from audit_wrapper.stamping import stamp, texts
 from audit_wrapper.verdict import verdict
 
 _READ = calls.CallRow("read", Action.OTHER)
+_MANAGER, _CLIENT, _TRANSPORT = Seam.MANAGER, Seam.CLIENT, Seam.TRANSPORT  # as in `callframe`
+_UNCHANGED = RecordKind.UNCHANGED
 _SILENT = frozenset({Action.OTHER, Action.POSITION})
 
 
 @lru_cache(maxsize=1_024)  # ccxt's paths are templates: a bot uses a few dozen
-def _asks(exchange: str, api: str, method: str, path: str) -> tuple[bool, Action | None]:
+def _row_of(exchange: str, api: str, method: str, path: str) -> calls.CallRow | None:
+    """The row of a request; None: it changes nothing."""
     adapter = adapter_for(exchange)
-    return adapter.is_write(api, method, path), adapter.action_of(method, path)
+    if not adapter.is_write(api, method, path):
+        return None
+    return calls.CallRow(f"{method} {path}", adapter.action_of(method, path) or Action.OTHER)
 
 
 class Recorder(Scribe):
@@ -122,20 +127,19 @@ class Recorder(Scribe):
             parent = self._frame.get()
             if self.client_used is not None:
                 self.client_used(subject)
-            is_write, action = _asks(subject.exchange or "", api, method, path)
-            if not is_write:
+            row = _row_of(subject.exchange or "", api, method, path)
+            if row is None:
                 return self._reading(subject, parent)
-            row = calls.CallRow(f"{method} {path}", action or Action.OTHER)
-            frame = Frame(Seam.TRANSPORT, row, subject, parent)
+            frame = Frame(_TRANSPORT, row, subject, parent)
             parent = frame.parent
             frame.arguments = params if isinstance(params, dict) else {}
             symbol = frame.arguments.get("symbol")
             frame.symbol = symbol if isinstance(symbol, str) else None
-            if parent is not None and parent.seam is Seam.CLIENT:
+            if parent is not None and parent.seam is _CLIENT:
                 frame.call = parent.call
             else:
                 frame.call = Call(
-                    seam=Seam.TRANSPORT,
+                    seam=_TRANSPORT,
                     target=subject.target,
                     method=row.method,
                     arguments=named(frame.arguments),  # type: ignore[arg-type]
@@ -156,7 +160,9 @@ class Recorder(Scribe):
             above = frame.client_above
             own = texts(above.arguments) if above is not None else None
             target = (id(frame.subject), kind.lower())
-            found = stamp(frame.stamps, frame.story.correlation_id, target, (api, method, path), params, own)
+            found = stamp(
+                frame.story.stamps, frame.story.operation().correlation_id, target, (api, method, path), params, own
+            )
             if found is None:
                 return None
             changed, frame.stamp = found
@@ -175,15 +181,28 @@ class Recorder(Scribe):
         if frame is not None:
             frame.token = self._frame.set(frame)
 
-    def returned(self, frame: Frame | None, result: Any) -> None:
-        """The call returned `result`."""
-        if frame is not None:
-            self._end(frame, result, None)
+    def returned(self, frame: Frame | None, result: Any, problem: BaseException | None = None) -> None:
+        """The call returned `result`, or raised `problem`."""
+        if frame is None:
+            return
+        frame.ended = True
+        if frame.parent is None and frame.counts:
+            self.under_way -= 1
+        try:
+            if frame.token is not None:
+                self._reset(frame)
+            if not frame.muted:
+                self._conclude(frame, result, problem)
+            if frame.stamp is not None:
+                frame.story.stamps.ended(frame.stamp, answered=problem is None)
+            if frame.parent is not None:
+                frame.parent.evidence += frame.evidence
+        except Exception as bug:  # a bug of ours is counted, and the trade goes on
+            self._failures.note("recording an outcome", bug)
 
     def raised(self, frame: Frame | None, problem: BaseException) -> None:
         """The call raised, or was cancelled."""
-        if frame is not None:
-            self._end(frame, None, problem)
+        self.returned(frame, None, problem)
 
     # -- HTTP
 
@@ -195,7 +214,7 @@ class Recorder(Scribe):
                 return None
             frame = self._frame.get()
             parts = urlsplit(str(url))
-            direct = frame is None or frame.seam is not Seam.TRANSPORT
+            direct = frame is None or frame.seam is not _TRANSPORT
             if direct:  # not by way of `request`: somebody signed it by hand
                 frame = None if method == "GET" else self.begin_request(subject, "private", str(method), parts.path, {})
             if frame is None or frame.muted:
@@ -224,7 +243,7 @@ class Recorder(Scribe):
             if scopes.is_suppressed():
                 return
             frame = self._frame.get()
-            if frame is not None and frame.seam is Seam.TRANSPORT and frame.pending:
+            if frame is not None and frame.seam is _TRANSPORT and frame.pending:
                 frame.pending[-1].response = Response(
                     http_status=status if isinstance(status, int) else None,
                     text=text if isinstance(text, str) else None,
@@ -243,7 +262,7 @@ class Recorder(Scribe):
             return
         attempt.ended()
         if attempt.direct is not None:
-            self._end(attempt.direct, result, None)
+            self.returned(attempt.direct, result)
 
     def attempt_failed(self, attempt: Attempt | None, problem: BaseException) -> None:
         """The request raised: its outcome is settled now, since the client may send another."""
@@ -254,11 +273,11 @@ class Recorder(Scribe):
             frame = self._frame.get()
             if frame is not None and attempt in frame.pending:
                 frame.pending.remove(attempt)
-                self._settle(frame, attempt, None, problem)
+                self._outcome(frame, attempt.intent, attempt, None, problem)
         except Exception as bug:  # as in answer
             self._failures.note("recording an outcome", bug)
         if attempt.direct is not None:
-            self._end(attempt.direct, None, problem)
+            self.raised(attempt.direct, problem)
 
     # -- positions
 
@@ -292,15 +311,13 @@ class Recorder(Scribe):
     def _enter(self, frame: Frame) -> None:
         if frame.parent is None:
             self.under_way += 1
-        if frame.story.position is None and frame.seam is Seam.MANAGER:
+        if frame.row.method == "open_position_atomic" and frame.story.position is None:
             frame.story.position = frame.opened_position
-        if frame.seam is not Seam.MANAGER:
-            frame.meant = frame.manager_above
         frame.token = self._frame.set(frame)
 
     def _reading(self, subject: Subject, parent: Frame | None) -> Frame:
         """A read: nothing of it is recorded, and its `fetch` is known for what it is."""
-        frame = Frame(Seam.TRANSPORT, _READ, subject, parent)
+        frame = Frame(_TRANSPORT, _READ, subject, parent)
         frame.muted, frame.counts = True, False
         frame.token = self._frame.set(frame)
         return frame
@@ -328,38 +345,22 @@ class Recorder(Scribe):
         except ValueError:  # ended in another context than it began in: that one is gone, and this one is not ours
             return
 
-    def _end(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
-        frame.ended = True
-        if frame.parent is None and frame.counts:
-            self.under_way -= 1
-        try:
-            if frame.token is not None:
-                self._reset(frame)
-            if not frame.muted:
-                self._conclude(frame, result, problem)
-            if frame.stamp is not None:
-                frame.stamps.ended(frame.stamp, answered=problem is None)
-            if frame.parent is not None:
-                frame.parent.evidence += frame.evidence
-        except Exception as bug:  # as in answer
-            self._failures.note("recording an outcome", bug)
-
     def _conclude(self, frame: Frame, result: Any, problem: BaseException | None) -> None:
         if frame.intent is not None:
             self._outcome(frame, frame.intent, None, result, problem)
             return
         if frame.pending:
-            if frame.seam is Seam.TRANSPORT and problem is None and frame.client_above is not None:
+            if frame.seam is _TRANSPORT and problem is None and frame.client_above is not None:
                 frame.client_above.pending += frame.pending  # settled with the parsed order
                 return
             for attempt in frame.pending:
                 last = attempt is frame.pending[-1]
-                self._settle(frame, attempt, result if last else None, problem)
+                self._outcome(frame, attempt.intent, attempt, result if last else None, problem)
             return
         if frame.row.action in _SILENT and not frame.row.composite:
             return
         if frame.evidence:
-            if frame.seam is Seam.MANAGER:
+            if frame.seam is _MANAGER:
                 self._report(frame, result, problem)
             return
         self._without_evidence(frame, result, problem)
@@ -369,19 +370,16 @@ class Recorder(Scribe):
         if frame.row.composite:
             self._report(frame, result, problem)
         elif problem is not None:
-            if frame.seam is not Seam.TRANSPORT or frame.parent is None:
+            if frame.seam is not _TRANSPORT or frame.parent is None:
                 self._not_sent(frame, problem)
-        elif frame.seam is Seam.TRANSPORT:
+        elif frame.seam is _TRANSPORT:
             return
         else:
             kind, _ = verdict(frame.row, result)
-            if kind is RecordKind.UNCHANGED:
+            if kind is _UNCHANGED:
                 self._alone(frame, kind, result)
             else:
                 # it did something that went by none of our seams: its own word is the evidence
                 assert frame.call is not None
                 intent = self._intent(frame, frame.call, 0, None)
                 self._outcome(frame, intent, None, result, None)
-
-    def _settle(self, frame: Frame, attempt: Attempt, result: Any, problem: BaseException | None) -> None:
-        self._outcome(frame, attempt.intent, attempt, result, problem)

@@ -12,9 +12,10 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 import msgspec
+import uuid_utils
 
 
 class RecordKind(StrEnum):
@@ -129,6 +130,18 @@ class Liquidity(StrEnum):
 
     MAKER = "maker"
     TAKER = "taker"
+
+
+_set_number, _set_safety = vars(UUID)["int"].__set__, vars(UUID)["is_safe"].__set__
+_SAFETY = SafeUUID.unknown
+
+
+def uuid7() -> UUID:
+    """A UUIDv7, in half the time that `UUID` takes to check and to keep what it is made of."""
+    made = object.__new__(UUID)
+    _set_number(made, uuid_utils.uuid7().int)
+    _set_safety(made, _SAFETY)
+    return made
 
 
 class _Value(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -5,18 +5,17 @@ All of it is held in context variables, so that it follows `await`, and `gather`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import NamedTuple, Self
-from uuid import UUID
 
 import msgspec
-from uuid_utils.compat import uuid7
 
 from audit_wrapper.reading import compact
-from audit_wrapper.records import Operation, PositionLink, Purpose
+from audit_wrapper.records import Operation, PositionLink, Purpose, uuid7
+from audit_wrapper.stamping import Stamps
 
 
 class _Inside(NamedTuple):
@@ -35,18 +34,28 @@ _created: ContextVar[PositionLink | None] = ContextVar("audit_wrapper_created", 
 class Story:
     """One operation of the bot, from its outermost call: what all its records share."""
 
-    __slots__ = ("canceled", "correlation_id", "method", "position", "purpose")
+    _operation: Operation | None = None
+    _stamps: Stamps | None = None
 
     def __init__(self, method: str | None, purpose: Purpose | None, position: PositionLink | None) -> None:
-        self.correlation_id: UUID = uuid7()
         self.method = method
         self.purpose = purpose
         self.position = position
         self.canceled: list[str] = []  # what was canceled so far (`routing.name_of`), for a stop that takes its place
 
     def operation(self) -> Operation:
-        """What its records say of it."""
-        return Operation(correlation_id=self.correlation_id, method=self.method, purpose=self.purpose)
+        """What its records say of it. Made with the first of them: most stories are reads, and have none."""
+        if self._operation is None:
+            made = Operation(correlation_id=uuid7(), method=self.method, purpose=self.purpose)
+            vars(self).setdefault("_operation", made)  # of two threads at once, one
+        return self._operation  # type: ignore[return-value]
+
+    @property
+    def stamps(self) -> Stamps:
+        """The client order ids that its requests were given."""
+        if self._stamps is None:
+            vars(self).setdefault("_stamps", Stamps())  # as above
+        return self._stamps  # type: ignore[return-value]
 
 
 class PositionScope:
@@ -74,6 +83,10 @@ class PositionScope:
         self.__exit__(kind, problem, trace)
 
 
+# Whether the present context is one of `suppressed()`. The very method, since each call of the bot's asks several times.
+is_suppressed: Callable[[], bool] = _suppressed.get
+
+
 @contextmanager
 def suppressed() -> Iterator[None]:
     """Inside, wrapped objects behave as if they were not wrapped (for our own reads, and a user's)."""
@@ -98,11 +111,6 @@ def asking() -> Iterator[None]:
 def is_asking() -> bool:
     """Whether the present context is one of `asking()`."""
     return _asking.get()
-
-
-def is_suppressed() -> bool:
-    """Whether the present context is one of `suppressed()`."""
-    return _suppressed.get()
 
 
 def position_created(link: PositionLink) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from uuid_utils.compat import uuid7
 
 from audit_wrapper import calls, codec, routing, scopes
 from audit_wrapper.callframe import Attempt, Frame, Subject, now
@@ -31,10 +30,13 @@ from audit_wrapper.records import (
     RecordKind,
     Request,
     Seam,
+    uuid7,
 )
 from audit_wrapper.snapshot import answer_shown, hidden, snapshot, without_secrets
 from audit_wrapper.verdict import outcome
 
+_TRANSPORT, _OTHER, _PLACE, _CANCEL = Seam.TRANSPORT, Action.OTHER, Action.PLACE, Action.CANCEL  # as in `callframe`
+_INTENT, _ACKNOWLEDGED = RecordKind.INTENT, RecordKind.ACKNOWLEDGED
 _MAY_BE_TAKEN = frozenset({RecordKind.OUTCOME_UNKNOWN, RecordKind.ACKNOWLEDGED})
 _MAY_SHOW_KEYS = frozenset({Action.OTHER, Action.ACCOUNT})
 
@@ -128,19 +130,19 @@ class Scribe:
     def _intent(self, frame: Frame, call: Call, attempt: int, request: Request | None) -> Record:
         row, story = frame.row, frame.story
         arguments = frame.arguments
-        params = arguments if frame.seam is Seam.TRANSPORT else arguments.get("params")
+        params = arguments if frame.seam is _TRANSPORT else arguments.get("params")
         client_frame = frame.client_above
         symbol = frame.symbol
         market = None
-        if client_frame is not None and frame.seam is Seam.TRANSPORT:
+        if client_frame is not None and frame.seam is _TRANSPORT:
             market = client_frame.subject.market(client_frame.symbol, None)
         if market is None:
             market = frame.subject.market(symbol, params)
         action = row.action
         meant_symbol = frame.meant_symbol or (market.symbol if market is not None else None) or symbol
-        kind = RecordKind.INTENT
-        if frame.seam is Seam.TRANSPORT and action is Action.OTHER:
-            kind = RecordKind.UNATTRIBUTED if client_frame is None else RecordKind.INTENT
+        kind = _INTENT
+        if frame.seam is _TRANSPORT and action is _OTHER:
+            kind = RecordKind.UNATTRIBUTED if client_frame is None else _INTENT
             if client_frame is not None:
                 action = client_frame.row.action
         implicit = calls.IMPLICIT_REQUESTS.get(row.method)
@@ -162,7 +164,7 @@ class Scribe:
             market=market,
             request=request,
             position=scopes.position_for(story, frame.subject.exchange, meant_symbol),
-            replaces=tuple(story.canceled) if story.canceled and action is Action.PLACE else (),
+            replaces=tuple(story.canceled) if story.canceled and action is _PLACE else (),
             called_at=frame.called_at if attempt <= 1 else now(),
         )
         self._put(frame, record)
@@ -210,7 +212,8 @@ class Scribe:
         shown = answer_shown(result, secrets, by_name=hands_out_keys) if result is not None else None
         if response is not None and response.text is not None:
             text = hidden(without_secrets(response.text) if hands_out_keys else response.text, secrets)
-            response = msgspec.structs.replace(response, text=text)
+            if text is not response.text:
+                response = msgspec.structs.replace(response, text=text)
         if failure is not None:
             failure = msgspec.structs.replace(failure, message=hidden(failure.message, secrets))
         record = msgspec.structs.replace(
@@ -225,12 +228,12 @@ class Scribe:
             answered_at=(attempt.answered_at if attempt is not None else None) or now(),
             duration_us=attempt.duration_us if attempt is not None else None,
         )
-        if kind is RecordKind.ACKNOWLEDGED and intent.action is Action.CANCEL:
+        if kind is _ACKNOWLEDGED and intent.action is _CANCEL:
             frame.story.canceled += self._canceled(record)
-        elif kind is RecordKind.ACKNOWLEDGED and intent.replaces:
+        elif kind is _ACKNOWLEDGED and intent.replaces:
             frame.story.canceled.clear()
         self._put(frame, record)
-        if self.after_call is not None and kind in (RecordKind.ACKNOWLEDGED, RecordKind.OUTCOME_UNKNOWN):
+        if self.after_call is not None and kind in _MAY_BE_TAKEN:
             self.after_call(record, frame.subject)
 
     def _canceled(self, record: Record) -> list[str]:

@@ -13,6 +13,11 @@ from audit_wrapper.exchanges.outcomes import failure_of, judge, judge_answer
 from audit_wrapper.observe import NeverRan
 from audit_wrapper.records import Action, Failure, Record, RecordKind, Response, Seam
 
+_ACKNOWLEDGED, _UNATTRIBUTED, _PLACE = (
+    RecordKind.ACKNOWLEDGED,
+    RecordKind.UNATTRIBUTED,
+    Action.PLACE,
+)  # as in `callframe`
 _SHOWS_AN_ORDER = frozenset({Action.PLACE, Action.AMEND, Action.SET_STOPS, Action.CLOSE})
 _SIGNS_OF_AN_ORDER = ("id", "orderId", "order_id", "clientOrderId", "status", "success", "retCode", "code")
 
@@ -39,9 +44,9 @@ def outcome(
     if problem is not None:
         found = _of_problem(seam, intent, response, problem, sent)
     elif sent:
-        found = Outcome(RecordKind.ACKNOWLEDGED, None, None)  # the client judged it; an error would have been raised
+        found = Outcome(_ACKNOWLEDGED, None, None)  # the client judged it; an error would have been raised
         without_id = isinstance(result, dict) and result.get("id", "") is None
-        if intent.action is Action.PLACE and without_id:
+        if intent.action is _PLACE and without_id:
             found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer shows no order", None)
         elif (without_id or isinstance(result, str) or result == []) and not _is_json(response):
             # ccxt hands out the text of an answer that is not JSON as if that were its result, or makes a list of nothing
@@ -49,12 +54,12 @@ def outcome(
             found = Outcome(RecordKind.OUTCOME_UNKNOWN, "the answer cannot be read", None)
     else:
         found = Outcome(*verdict(row, result), None)
-    if problem is None and found.kind is RecordKind.ACKNOWLEDGED and isinstance(result, dict) and "info" not in result:
+    if problem is None and found.kind is _ACKNOWLEDGED and isinstance(result, dict) and "info" not in result:
         refused = judge_answer(result, intent.exchange)  # a raw endpoint hands its refusal out as a result
-        if refused.kind is not RecordKind.ACKNOWLEDGED:
+        if refused.kind is not _ACKNOWLEDGED:
             failure = Failure(type="refusal", message=refused.words or "", code=refused.code)
             found = found._replace(kind=refused.kind, failure=failure)
-    return found._replace(kind=RecordKind.UNATTRIBUTED) if intent.kind is RecordKind.UNATTRIBUTED else found
+    return found._replace(kind=_UNATTRIBUTED) if intent.kind is _UNATTRIBUTED else found
 
 
 def _is_json(response: Response | None) -> bool:
@@ -97,25 +102,25 @@ def _verdict(row: CallRow, result: Any) -> tuple[RecordKind, str | None]:
         if result.get("success") is False:
             return RecordKind.OUTCOME_UNKNOWN, f"the bot's own method says it failed: {result.get('error')}"
         if row.action not in _SHOWS_AN_ORDER or any(result.get(name) is not None for name in _SIGNS_OF_AN_ORDER):
-            return RecordKind.ACKNOWLEDGED, None
+            return _ACKNOWLEDGED, None
         return RecordKind.OUTCOME_UNKNOWN, "the call returned a dict that shows no order"
     if isinstance(result, bool) and row.action is Action.CLOSE:
         return RecordKind.OUTCOME_UNKNOWN, f"only the bot's own word is known: closed is {result}"
     if isinstance(result, bool):
         if result:
-            return RecordKind.ACKNOWLEDGED, None
+            return _ACKNOWLEDGED, None
         if row.action is Action.CANCEL:
             return RecordKind.REJECTED, "the bot's own method says it was not canceled"
         return RecordKind.OUTCOME_UNKNOWN, "the bot's own method says it failed"
     if row.action not in _SHOWS_AN_ORDER and (result is not None or row.action is Action.ACCOUNT):
-        return RecordKind.ACKNOWLEDGED, None
+        return _ACKNOWLEDGED, None
     if isinstance(result, list) and any(
-        not isinstance(item, list) and _verdict(row, item)[0] is RecordKind.ACKNOWLEDGED for item in result
+        not isinstance(item, list) and _verdict(row, item)[0] is _ACKNOWLEDGED for item in result
     ):
-        return RecordKind.ACKNOWLEDGED, None
+        return _ACKNOWLEDGED, None
     order_id = getattr(result, "id", None)
     if isinstance(order_id, str | int) and not isinstance(order_id, bool):
-        return RecordKind.ACKNOWLEDGED, None
+        return _ACKNOWLEDGED, None
     if result is None:
         return RecordKind.OUTCOME_UNKNOWN, "the call returned nothing"
     return RecordKind.OUTCOME_UNKNOWN, f"the call returned a {type(result).__name__}, which shows no order"
