@@ -20,6 +20,7 @@ from audit_wrapper import codec, routing
 from audit_wrapper.errors import InvalidRow, StreamConflict
 from audit_wrapper.fold import ATTACHED
 from audit_wrapper.projection import Event, Projected, funding_of, project
+from audit_wrapper.reading import Reading
 from audit_wrapper.records import Record
 from audit_wrapper.rows import FillRow, FundingRow, OrderRow, TradeRow
 from audit_wrapper.store.connection import Connection
@@ -46,7 +47,7 @@ class Arrival(NamedTuple):
 
     stream: UUID
     seq: int
-    record: Record
+    said: Reading
     mentions: tuple[routing.Mention, ...]
     scope: str | None
 
@@ -54,7 +55,13 @@ class Arrival(NamedTuple):
     def of(cls, stream: UUID, seq: int, record: Record) -> "Arrival":
         """Read the record. Raises InvalidRow where that fails."""
         with _pure(f"read record {seq} of stream {stream}"):
-            return cls(stream, seq, record, routing.mentions(record), routing.scope_of(record))
+            said = Reading(record)
+            return cls(stream, seq, said, routing.mentions(said), routing.scope_of(said))
+
+    @property
+    def record(self) -> Record:
+        """What was journaled."""
+        return self.said.record
 
     @property
     def aliases(self) -> tuple[routing.Alias, ...]:
@@ -147,7 +154,7 @@ async def _apply(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> 
     touched = await route(con, sql, arrivals)
     await add_funding(con, sql, arrivals)
     touched |= await _orders_in_scopes(con, sql, [a for a in arrivals if a.scope is not None])
-    keys, decoded = sorted(touched), {(a.stream, a.seq): a.record for a in arrivals}
+    keys, decoded = sorted(touched), {(a.stream, a.seq): a.said for a in arrivals}
     for at in range(0, len(keys), _REFRESHED_AT_ONCE):
         await refresh(con, sql, keys[at : at + _REFRESHED_AT_ONCE], dict(decoded))
     return touched
@@ -165,7 +172,7 @@ async def _orders_in_scopes(con: Connection, sql: Queries, scoped: Sequence[Arri
     return {row["order_key"] for row in rows}
 
 
-async def refresh(con: Connection, sql: Queries, keys: Sequence[UUID], decoded: dict[Place, Record]) -> None:
+async def refresh(con: Connection, sql: Queries, keys: Sequence[UUID], decoded: dict[Place, Reading]) -> None:
     """Project these orders from all their records and write their rows. `decoded`: records that are at hand."""
     if keys:
         # a fill that two orders claim is flagged in both: what becomes of one says something of the other
@@ -232,14 +239,14 @@ async def _merge(con: Connection, sql: Queries, merged: Mapping[UUID, UUID]) -> 
 
 
 async def _project(
-    con: Connection, sql: Queries, keys: Sequence[UUID], decoded: dict[Place, Record]
+    con: Connection, sql: Queries, keys: Sequence[UUID], decoded: dict[Place, Reading]
 ) -> dict[UUID, Projected]:
     rows = await con.fetch(sql["events_of_orders"], keys)
     await _decode(con, sql, {(row["stream"], row["seq"]) for row in rows}, decoded)
     events: dict[UUID, list[Event]] = defaultdict(list)
     for row in rows:
-        record = decoded[row["stream"], row["seq"]]
-        events[row["order_key"]].append(Event(row["stream"], row["seq"], record, row["part"]))
+        said = decoded[row["stream"], row["seq"]]
+        events[row["order_key"]].append(Event(row["stream"], row["seq"], said.record, row["part"], said))
     projected: dict[UUID, Projected] = {}
     for key in keys:
         with _pure(f"project order {key}"):
@@ -272,7 +279,7 @@ async def _scope_events(
     sql: Queries,
     projected: Mapping[UUID, Projected],
     events: Mapping[UUID, Sequence[Event]],
-    decoded: dict[Place, Record],
+    decoded: dict[Place, Reading],
 ) -> dict[UUID, list[Event]]:
     # order, stream, scope, the order's first seq in that stream, whether it is attached to a position
     asked: list[tuple[UUID, UUID, str, int, bool]] = []
@@ -290,17 +297,18 @@ async def _scope_events(
     found: dict[UUID, list[Event]] = defaultdict(list)
     for row in rows:
         key, _, scope, _, _ = asked[row["place"]]
-        found[key].append(Event(row["stream"], row["seq"], decoded[row["stream"], row["seq"]], scope))
+        said = decoded[row["stream"], row["seq"]]
+        found[key].append(Event(row["stream"], row["seq"], said.record, scope, said))
     return found
 
 
-async def _decode(con: Connection, sql: Queries, places: set[Place], decoded: dict[Place, Record]) -> None:
+async def _decode(con: Connection, sql: Queries, places: set[Place], decoded: dict[Place, Reading]) -> None:
     missing = places - decoded.keys()
     if not missing:
         return
     for row in await con.fetch(sql["bodies"], *_columns(missing, 2)):
         with _pure(f"read record {row['seq']} of stream {row['stream']}"):
-            decoded[row["stream"], row["seq"]] = codec.decode(row["body"].encode("utf-8"))
+            decoded[row["stream"], row["seq"]] = Reading(codec.decode(row["body"].encode("utf-8")))
 
 
 async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Projected]) -> None:
