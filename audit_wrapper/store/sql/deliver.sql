@@ -166,10 +166,9 @@ UPDATE "monitoring"."orders" row SET order_key = chosen.order_key
 FROM (SELECT DISTINCT ON (n.order_key) n.order_key, b.id
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
            AS n(order_key, exchange, account, order_id, symbol, unified_symbol, exchange_symbol)
-      -- LATERAL, OFFSET 0: one look into the index for each, whatever the planner thinks of a table it has not analyzed
-      CROSS JOIN LATERAL (SELECT b.id FROM "monitoring"."orders" b
-                          WHERE b.exchange = n.exchange AND b.symbol IN (n.symbol, n.unified_symbol, n.exchange_symbol)
-                            AND b.order_id = n.order_id AND b.order_key IS NULL AND b.account = n.account OFFSET 0) AS b
+      JOIN "monitoring"."orders" b
+        ON b.exchange = n.exchange AND b.symbol IN (n.symbol, n.unified_symbol, n.exchange_symbol)
+       AND b.order_id = n.order_id AND b.order_key IS NULL AND b.account = n.account
       WHERE NOT EXISTS (SELECT FROM "monitoring"."orders" w WHERE w.order_key = n.order_key)
       ORDER BY n.order_key, b.id) AS chosen
 WHERE row.id = chosen.id;
@@ -207,10 +206,9 @@ UPDATE "monitoring"."trades" row SET order_key = chosen.order_key
 FROM (SELECT DISTINCT ON (n.order_key) n.order_key, b.id
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
            AS n(order_key, exchange, account, order_id, symbol, unified_symbol, exchange_symbol)
-      -- LATERAL, OFFSET 0: one look into the index for each, whatever the planner thinks of a table it has not analyzed
-      CROSS JOIN LATERAL (SELECT b.id FROM "monitoring"."trades" b
-                          WHERE b.exchange = n.exchange AND b.symbol IN (n.symbol, n.unified_symbol, n.exchange_symbol)
-                            AND b.order_id = n.order_id AND b.order_key IS NULL AND b.account = n.account OFFSET 0) AS b
+      JOIN "monitoring"."trades" b
+        ON b.exchange = n.exchange AND b.symbol IN (n.symbol, n.unified_symbol, n.exchange_symbol)
+       AND b.order_id = n.order_id AND b.order_key IS NULL AND b.account = n.account
       WHERE NOT EXISTS (SELECT FROM "monitoring"."trades" w WHERE w.order_key = n.order_key)
       ORDER BY n.order_key, b.id) AS chosen
 WHERE row.id = chosen.id;
