@@ -104,7 +104,7 @@ class Index:
         self.learned: dict[Alias, UUID] = {}
         self.merged: dict[UUID, UUID] = {}
         for alias, key in (known or {}).items():
-            self._remember(alias, key)
+            self._keys.setdefault(_name(alias), []).append((alias.symbol, key))
 
     def route(self, record: Record, spoken_of: Iterable[Mention] | None = None) -> tuple[Route, ...]:
         """The orders the record belongs to; learns its aliases and merges what they prove to be one.
@@ -131,28 +131,26 @@ class Index:
         return key
 
     def _key_of(self, mention: Mention, record: Record) -> UUID:
-        found = {self.current(key) for alias in mention.aliases for key in self._lookup(alias)}
+        places = [(alias, self._keys.setdefault(_name(alias), [])) for alias in mention.aliases]
+        found = {
+            self.current(key) for alias, known in places for symbol, key in known if same_symbol(symbol, alias.symbol)
+        }
         # its own key counts too: the order's intent may arrive after records that know it by its id alone
         own = self.current(_own_key(mention, record))
         key = min(found | {own}, key=_seniority)
         # others may name it by the intent that made it before it was heard of; nobody knows a key made from an id
         for loser in (found if own.version == 3 else found | {own}) - {key}:
             self.merged[loser] = key
-        for alias in mention.aliases:
-            if key not in {self.current(k) for k in self._lookup(alias, exactly=True)}:
-                self._remember(alias, key)
+        for alias, known in places:
+            if not any(symbol == alias.symbol and self.current(k) == key for symbol, k in known):
+                known.append((alias.symbol, key))
                 self.learned[alias] = key
         return key
 
-    def _lookup(self, alias: Alias, *, exactly: bool = False) -> Iterable[UUID]:
-        candidates = self._keys.get((alias.exchange, alias.account, alias.kind, alias.value), [])
-        for symbol, key in candidates:
-            if symbol == alias.symbol if exactly else same_symbol(symbol, alias.symbol):
-                yield key
 
-    def _remember(self, alias: Alias, key: UUID) -> None:
-        place = self._keys.setdefault((alias.exchange, alias.account, alias.kind, alias.value), [])
-        place.append((alias.symbol, key))
+def _name(alias: Alias) -> tuple[str, str, str, str]:
+    """An alias without the symbol, whose spelling may differ."""
+    return alias.exchange, alias.account, alias.kind, alias.value
 
 
 def _seniority(key: UUID) -> tuple[bool, UUID]:

@@ -29,11 +29,11 @@ Raw = dict[str, Any]
 
 def decimal_of(value: object) -> Decimal | None:
     """The number in `value`, exactly, or None where there is none ('', '-', 'NULL_VAL', '12%', nan, True)."""
-    if value is None or isinstance(value, bool):
-        return None
     if isinstance(value, str):
         text = value.strip()
         return _number_in(text) if len(text) <= _LONGEST else None
+    if value is None or isinstance(value, bool):
+        return None
     try:
         if isinstance(value, Decimal):
             number = value
@@ -102,6 +102,8 @@ def product(numbers: list[Decimal]) -> Decimal | None:
 
 def text_of(value: object) -> str | None:
     """The non-empty text in `value`. Whole numbers become their digits: ids arrive as numbers and as text."""
+    if type(value) is str:
+        return value.strip() or None
     if value is None:
         return None
     if isinstance(value, str):
@@ -167,8 +169,13 @@ def time_of(value: object) -> datetime | None:
 def _moment_of(number: int) -> datetime | None:
     if not 10**9 <= number < 10**19:
         return None
-    steps = next(step for step in (0, 3, 6, 9) if number < 10 ** (10 + step))
-    return _EPOCH + timedelta(microseconds=number * 10 ** (6 - steps) if steps < 9 else number // 1000)
+    if number < 10**10:
+        micros = number * 1_000_000
+    elif number < 10**13:
+        micros = number * 1_000
+    else:
+        micros = number if number < 10**16 else number // 1_000
+    return _EPOCH + timedelta(microseconds=micros)
 
 
 def plain(value: object) -> Raw:

@@ -5,10 +5,9 @@ Whatever arrives twice changes nothing the second time. Orders of one account ar
 a circle nor overwrite each other's rows.
 """
 
-import contextlib
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -76,7 +75,7 @@ class Arrival(NamedTuple):
     @classmethod
     def of(cls, stream: UUID, seq: int, record: Record) -> "Arrival":
         """Read the record. Raises InvalidRow where that fails."""
-        with _pure(f"read record {seq} of stream {stream}"):
+        with _Pure("read record {} of stream {}", seq, stream):
             said = Reading(record)
             return cls(stream, seq, said, routing.mentions(said), routing.scope_of(said))
 
@@ -229,7 +228,7 @@ async def add_funding(con: Connection, sql: Queries, arrivals: Sequence[Arrival]
     """Write down the funding payments that these records tell of."""
     rows: dict[tuple[str, ...], FundingRow] = {}
     for arrival in arrivals:
-        with _pure(f"read the payments of record {arrival.seq} of stream {arrival.stream}"):
+        with _Pure("read the payments of record {} of stream {}", arrival.seq, arrival.stream):
             for row in funding_of(arrival.record):
                 rows.setdefault(row.key, row)  # as the table does: the first that told of it
     if rows:
@@ -247,7 +246,7 @@ async def route(
     index = routing.Index(known)
     routed: list[tuple[UUID, Arrival, str]] = []
     for arrival in arrivals:
-        with _pure(f"find the orders of record {arrival.seq} of stream {arrival.stream}"):
+        with _Pure("find the orders of record {} of stream {}", arrival.seq, arrival.stream):
             routed += [(r.order_key, arrival, r.part) for r in index.route(arrival.record, arrival.mentions)]
     sharing: set[UUID] = set()
     if index.merged:
@@ -309,11 +308,11 @@ async def _project(
             events[row["order_key"]] = (*events[row["order_key"]], event)
     projected: dict[UUID, Projected] = {}
     for key in keys:
-        with _pure(f"project order {key}"):
+        with _Pure("project order {}", key):
             projected[key] = project(key, events[key])
     # only now the scope of a new order is known; few orders were hit by a record that does not name them
     for key, scope_events in (await _scope_events(con, sql, projected, events, decoded)).items():
-        with _pure(f"project order {key}"):
+        with _Pure("project order {}", key):
             projected[key] = project(key, events[key], scope_events)
     return await _pointing(con, sql, projected)
 
@@ -367,7 +366,7 @@ async def _decode(con: Connection, sql: Queries, places: set[Place], decoded: di
     if not missing:
         return
     for row in await con.fetch(sql["bodies"], *_columns(missing, 2)):
-        with _pure(f"read record {row['seq']} of stream {row['stream']}"):
+        with _Pure("read record {} of stream {}", row["seq"], row["stream"]):
             decoded[row["stream"], row["seq"]] = Reading(codec.decode(row["body"].encode("utf-8")))
 
 
@@ -474,12 +473,23 @@ def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     return [[row[column] for row in table] for column in range(width)]
 
 
-@contextlib.contextmanager
-def _pure(doing: str) -> Iterator[None]:
-    # what the reading of a record raises, the record would raise again: it belongs into quarantine, whatever it is
-    try:
-        yield
-    except MemoryError:
-        raise  # says nothing of the record
-    except Exception as problem:
-        raise InvalidRow(f"cannot {doing}: {type(problem).__name__}: {problem}") from problem
+class _Pure:
+    """What the reading of a record raises, the record would raise again: it belongs into quarantine, whatever it is.
+
+    A class, and words that are put together only when they are needed: it is entered several times for each record.
+    """
+
+    __slots__ = ("_doing", "_of")
+
+    def __init__(self, doing: str, *of: object) -> None:
+        self._doing = doing
+        self._of = of
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> None:
+        # no memory says nothing of the record
+        if isinstance(problem, Exception) and not isinstance(problem, MemoryError):
+            doing = self._doing.format(*self._of)
+            raise InvalidRow(f"cannot {doing}: {type(problem).__name__}: {problem}") from problem
