@@ -35,6 +35,7 @@ class Reading:
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self.mentions: tuple[Any, ...] | None = None  # `routing.mentions`, once it was asked
         self._answers: dict[int | None, Mapping[str, Any] | None] = {}
         self._states: dict[int | None, OrderState | None] = {}
 

@@ -57,6 +57,12 @@ class Route(NamedTuple):
 def mentions(said: Record | Reading) -> tuple[Mention, ...]:
     """Every order the record speaks of. A record that speaks of none (an account change, a report) gives ()."""
     said = Reading.of(said)
+    if said.mentions is None:
+        said.mentions = _mentions(said)
+    return said.mentions
+
+
+def _mentions(said: Reading) -> tuple[Mention, ...]:
     record = said.record
     if record.kind in (RecordKind.RECONCILED, RecordKind.OBSERVED):
         return _seen(said)

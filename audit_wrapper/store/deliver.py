@@ -73,10 +73,10 @@ class Arrival(NamedTuple):
     scope: str | None
 
     @classmethod
-    def of(cls, stream: UUID, seq: int, record: Record) -> "Arrival":
+    def of(cls, stream: UUID, seq: int, record: Record | Reading) -> "Arrival":
         """Read the record. Raises InvalidRow where that fails."""
         with _Pure("read record {} of stream {}", seq, stream):
-            said = Reading(record)
+            said = Reading.of(record)
             return cls(stream, seq, said, routing.mentions(said), routing.scope_of(said))
 
     @property
@@ -91,7 +91,7 @@ class Arrival(NamedTuple):
 
 
 async def deliver(
-    con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]
+    con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]
 ) -> tuple[set[UUID], set[Group]]:
     """Store a batch inside the caller's transaction. Returns the orders it touched, and the groups they are of."""
     arrivals = [Arrival.of(stream, e.seq, r) for e, r in zip(entries, records, strict=True)]

@@ -50,7 +50,7 @@ class MemoryStore:
         known = (self._taken.get((stream, entry.seq)) == entry.hash for entry in entries)
         return next((n for n, is_known in enumerate(known) if not is_known), len(entries))
 
-    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]) -> None:
         """Take a batch. Taking it again changes nothing."""
         self.take(stream, entries, records)
 
@@ -68,10 +68,12 @@ class MemoryStore:
         """There is no positions table here."""
         return 0
 
-    def take(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+    def take(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]) -> None:
         """`deliver`, without a loop."""
         touched: set[UUID] = set()
-        for entry, record in zip(entries, records, strict=True):
+        for entry, one in zip(entries, records, strict=True):
+            said = Reading.of(one)
+            record = said.record
             if (stream, entry.seq) in self._taken:
                 continue
             self._taken[stream, entry.seq] = entry.hash
@@ -80,7 +82,6 @@ class MemoryStore:
             for payment in funding_of(record):
                 self._funding.setdefault(payment.key, payment)
             merged = set(self._index.merged)
-            said = Reading(record)
             for route in self._index.route(record, mentions(said)):
                 self._events[route.order_key].append(Event(stream, entry.seq, record, route.part, said))
                 touched.add(route.order_key)
