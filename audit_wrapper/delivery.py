@@ -36,6 +36,7 @@ from audit_wrapper.records import Record
 from audit_wrapper.routing import mentions
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.interface import Store
+from audit_wrapper.unhurried import unhurried
 
 logger = Log("audit_wrapper")
 
@@ -45,7 +46,7 @@ _GIVE_UP_S = 1.0
 _COUNT_EVERY_S = 2.0
 # Not an Event, nor Thread.join, which a Ctrl-C at the wrong moment leaves locked, or takes for done (Python 3.11)
 _LOOK_EVERY_S = 0.01
-_READ_AT_ONCE = 10  # records: about a millisecond, for which the database, or a bot's thread, may have to wait
+_READ_AT_ONCE = 10  # records: about a millisecond, for which the database may have to wait
 
 
 class _Ahead(NamedTuple):
@@ -364,7 +365,7 @@ class Delivery:
     async def _read(self, after: int) -> _Ahead:
         """The next entries, and what they say; by and by, since the database works on those before them meanwhile."""
         entries, read = self._journal.read(after, self._batch), list[Reading | CodecError]()
-        for entry in entries:
+        for entry in unhurried(entries):
             try:
                 if entry.damage:
                     raise CodecError(entry.damage)

@@ -24,6 +24,7 @@ from audit_wrapper.records import Record
 from audit_wrapper.rows import FillRow, FundingRow, OrderRow, TradeRow
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
+from audit_wrapper.unhurried import unhurried
 
 Place = tuple[UUID, int]  # stream and seq
 Group = tuple[str, str]  # exchange and account
@@ -94,7 +95,7 @@ async def deliver(
     con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]
 ) -> tuple[set[UUID], set[Group]]:
     """Store a batch inside the caller's transaction. Returns the orders it touched, and the groups they are of."""
-    arrivals = [Arrival.of(stream, e.seq, r) for e, r in zip(entries, records, strict=True)]
+    arrivals = [Arrival.of(stream, e.seq, r) for e, r in unhurried(zip(entries, records, strict=True))]
     groups = groups_of(arrivals)
     await lock(con, sql, groups, stream)
     new = await _insert_events(con, sql, stream, entries, arrivals)
@@ -178,7 +179,7 @@ async def _insert_events(
 
 async def _copy(con: Connection, table: str, columns: Sequence[str] | None, rows: Sequence[tuple[Any, ...]]) -> None:
     """New rows of a table of ours, in this order."""
-    await con.copy_records_to_table(table, schema_name="audit", columns=columns, records=rows)
+    await con.copy_records_to_table(table, schema_name="audit", columns=columns, records=unhurried(rows))
 
 
 async def _apply(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> set[UUID]:
@@ -245,7 +246,7 @@ async def route(
     known = await _known_aliases(con, sql, {alias for a in arrivals for alias in a.aliases})
     index = routing.Index(known)
     routed: list[tuple[UUID, Arrival, str]] = []
-    for arrival in arrivals:
+    for arrival in unhurried(arrivals):
         with _Pure("find the orders of record {} of stream {}", arrival.seq, arrival.stream):
             routed += [(r.order_key, arrival, r.part) for r in index.route(arrival.record, arrival.mentions)]
     sharing: set[UUID] = set()
@@ -307,7 +308,7 @@ async def _project(
             event = Event(row["stream"], row["seq"], said.record, row["part"], said)
             events[row["order_key"]] = (*events[row["order_key"]], event)
     projected: dict[UUID, Projected] = {}
-    for key in keys:
+    for key in unhurried(keys):
         with _Pure("project order {}", key):
             projected[key] = project(key, events[key])
     # only now the scope of a new order is known; few orders were hit by a record that does not name them
