@@ -317,14 +317,15 @@ class Delivery:
         """One batch, or the upkeep there is time for when there is none. True: there is more."""
         entries, read = await self._taken()
         if entries:
-            self._batch = min(self._settings.delivery_batch, self._batch * 2)
-            ahead = asyncio.create_task(self._read(entries[-1].seq))
+            following = min(self._settings.delivery_batch, self._batch * 2)
+            ahead = asyncio.create_task(self._read(entries[-1].seq, following))
             try:
                 await self._deliver(store, entries, read)
                 self._ahead = await ahead
             except BaseException:
                 ahead.cancel()
                 raise
+            self._batch = following
             self._relink_asked = True
         with self._lock:
             due = any(seq <= self.delivered_seq for seq, _ in self._waiters)
@@ -359,12 +360,12 @@ class Delivery:
         """What is next: as it was read ahead, if nothing came between."""
         (after, entries, read), self._ahead = self._ahead, _NOTHING
         if after != self.delivered_seq or not entries:
-            _, entries, read = await self._read(self.delivered_seq)
+            _, entries, read = await self._read(self.delivered_seq, self._batch)
         return entries, read
 
-    async def _read(self, after: int) -> _Ahead:
+    async def _read(self, after: int, most: int) -> _Ahead:
         """The next entries, and what they say; by and by, since the database works on those before them meanwhile."""
-        entries, read = self._journal.read(after, self._batch), list[Reading | CodecError]()
+        entries, read = self._journal.read(after, most), list[Reading | CodecError]()
         for entry in unhurried(entries):
             try:
                 if entry.damage:
