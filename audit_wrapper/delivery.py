@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tenacity
 
@@ -31,9 +31,12 @@ from audit_wrapper.errors import (
 from audit_wrapper.failures import Failures, in_words, words_of
 from audit_wrapper.journal import Entry, Journal
 from audit_wrapper.logs import Log
+from audit_wrapper.reading import Reading
 from audit_wrapper.records import Record
+from audit_wrapper.routing import mentions
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.interface import Store
+from audit_wrapper.unhurried import unhurried
 
 logger = Log("audit_wrapper")
 
@@ -43,6 +46,18 @@ _GIVE_UP_S = 1.0
 _COUNT_EVERY_S = 2.0
 # Not an Event, nor Thread.join, which a Ctrl-C at the wrong moment leaves locked, or takes for done (Python 3.11)
 _LOOK_EVERY_S = 0.01
+_READ_AT_ONCE = 10  # records: about a millisecond, for which the database may have to wait
+
+
+class _Ahead(NamedTuple):
+    """Entries behind `after`, and what each says, or why it cannot be read."""
+
+    after: int
+    entries: Sequence[Entry]
+    read: Sequence[Reading | CodecError]
+
+
+_NOTHING = _Ahead(-1, (), ())
 
 
 class Delivery:
@@ -81,6 +96,7 @@ class Delivery:
         self._tend_at = 0.0
         self._count_at = 0.0
         self._batch = settings.delivery_batch
+        self._ahead = _NOTHING
         self.delivered_seq = journal.delivered_seq  # a hint until the store has been asked
         self._differs = False  # the store refused entries, since it has others under their numbers
         self.quarantined = 0
@@ -299,10 +315,17 @@ class Delivery:
 
     async def _step(self, store: Store) -> bool:
         """One batch, or the upkeep there is time for when there is none. True: there is more."""
-        entries = self._journal.read(self.delivered_seq, self._batch)
+        entries, read = await self._taken()
         if entries:
-            await self._deliver(store, entries)
-            self._batch = min(self._settings.delivery_batch, self._batch * 2)
+            following = min(self._settings.delivery_batch, self._batch * 2)
+            ahead = asyncio.create_task(self._read(entries[-1].seq, following))
+            try:
+                await self._deliver(store, entries, read)
+                self._ahead = await ahead
+            except BaseException:
+                ahead.cancel()
+                raise
+            self._batch = following
             self._relink_asked = True
         with self._lock:
             due = any(seq <= self.delivered_seq for seq, _ in self._waiters)
@@ -333,24 +356,45 @@ class Delivery:
             except JournalError as problem:  # the disk refuses; nothing is lost by it, the next time may work
                 self._failures.note("tending the journal", problem)
 
-    async def _deliver(self, store: Store, entries: Sequence[Entry]) -> None:
-        good: list[Entry] = []
-        records: list[Record] = []
-        for entry in entries:
+    async def _taken(self) -> tuple[Sequence[Entry], Sequence[Reading | CodecError]]:
+        """What is next: as it was read ahead, if nothing came between."""
+        (after, entries, read), self._ahead = self._ahead, _NOTHING
+        if after != self.delivered_seq or not entries:
+            _, entries, read = await self._read(self.delivered_seq, self._batch)
+        return entries, read
+
+    async def _read(self, after: int, most: int) -> _Ahead:
+        """The next entries, and what they say; by and by, since the database works on those before them meanwhile."""
+        entries, read = self._journal.read(after, most), list[Reading | CodecError]()
+        for entry in unhurried(entries):
             try:
                 if entry.damage:
                     raise CodecError(entry.damage)
-                record = codec.decode(entry.payload)
+                said = Reading(codec.decode(entry.payload))
             except CodecError as problem:
+                read.append(problem)
+                continue
+            read.append(said)
+            with contextlib.suppress(Exception):  # the store says so when it gets there
+                mentions(said)
+            if len(read) % _READ_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return _Ahead(after, entries, read)
+
+    async def _deliver(self, store: Store, entries: Sequence[Entry], read: Sequence[Reading | CodecError]) -> None:
+        good: list[Entry] = []
+        records: list[Reading] = []
+        for entry, said in zip(entries, read, strict=True):
+            if isinstance(said, CodecError):
                 await self._deliver_read(store, good, records)
                 good, records = [], []
-                await self._set_aside(store, entry, str(problem))
+                await self._set_aside(store, entry, str(said))
                 continue
             good.append(entry)
-            records.append(record)
+            records.append(said)
         await self._deliver_read(store, good, records)
 
-    async def _deliver_read(self, store: Store, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+    async def _deliver_read(self, store: Store, entries: Sequence[Entry], records: Sequence[Reading]) -> None:
         if not entries:
             return
         began = time.monotonic()
@@ -371,7 +415,7 @@ class Delivery:
             return
         self._advance(entries[-1].seq)
         if self._told is not None:
-            self._told(records, time.monotonic() - began)
+            self._told([said.record for said in records], time.monotonic() - began)
 
     async def _set_aside(self, store: Store, entry: Entry, reason: str) -> None:
         await store.quarantine(self._journal.stream, entry, reason)

@@ -12,10 +12,12 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from audit_wrapper import routing
 from audit_wrapper.exchanges.asked import Asked, Stop
 from audit_wrapper.executions import Executions
-from audit_wrapper.reading import answered, asked, canceled_ids, refusal, sightings
+from audit_wrapper.reading import Reading
 from audit_wrapper.records import (
     Action,
     Cause,
@@ -64,12 +66,21 @@ class Placing(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One record as it concerns one order. `seq` orders the records of one stream; a clock never does."""
+    """One record as it concerns one order. `seq` orders the records of one stream; a clock never does.
+
+    `reading`: the record's, where it is at hand.
+    """
 
     stream: UUID
     seq: int
     record: Record
     part: str
+    reading: Reading | None = None
+
+    @property
+    def said(self) -> Reading:
+        """What the record says."""
+        return self.reading if self.reading is not None else Reading(self.record)
 
 
 def places(part: str) -> bool:
@@ -153,7 +164,7 @@ class Fold:
         elif part.startswith(routing.TARGET):
             self._targeted(event, _position(part))
         elif part == routing.REPLACED:
-            stops = self.known.type in RESTING_TYPES and asked(record)[0].state.type in RESTING_TYPES
+            stops = self.known.type in RESTING_TYPES and event.said.asked[0].state.type in RESTING_TYPES
             if record.kind is RecordKind.ACKNOWLEDGED and stops:
                 self.replaced_by = Placing(record.intent_id or record.record_id, routing.PLACED)
         elif part.startswith(routing.SEEN):
@@ -172,15 +183,15 @@ class Fold:
             return
         if self.status not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED) or self._is_filled():
             if self.status is OrderStatus.CANCELED and self.stop is not None and record.action is Action.SET_STOPS:
-                self._taken_off_by(record)
+                self._taken_off_by(event.said)
             return
         if self.placed is not None and record.intent_id == (self.placed.intent_id or self.placed.record_id):
             return  # its own making
         if self.last_words.get(event.stream, 0) > event.seq:
             return  # the exchange has said since how it stands
-        one = asked(record)[0]
+        one = event.said.asked[0]
         if record.action is Action.CANCEL_ALL:
-            if not self._crossed(record) and self._covered_by(one, record):
+            if not self._crossed(record) and self._covered_by(one, event.said):
                 self._move(OrderStatus.CANCELED, "canceled with all others of its symbol")
                 self.inferred = True
                 self._times(record)
@@ -193,9 +204,9 @@ class Fold:
         return taken_at is not None and cancel_all.called_at is not None and cancel_all.called_at < taken_at
 
     def _placed(self, event: Event) -> None:
-        record, part = event.record, event.part
+        record, part, said = event.record, event.part, event.said
         index = _position(part)
-        orders = asked(record)
+        orders = said.asked
         one = orders[index] if index < len(orders) else orders[0]
         if self.placed is None:
             self.placed, self.placing = record, Placing(record.intent_id or record.record_id, part)
@@ -205,11 +216,11 @@ class Fold:
                 self._move(OrderStatus.UNKNOWN, "sent, and no answer recorded yet")
             case RecordKind.ACKNOWLEDGED:
                 self.taken = self.taken or event
-                refused = refusal(record, index)
+                refused = said.refusal(index)
                 if refused is not None:
                     self._move(OrderStatus.REJECTED, refused)
                     return
-                state = answered(record, index if len(orders) > 1 else None)
+                state = said.answered(index if len(orders) > 1 else None)
                 self.reason = None
                 self._move(OrderStatus.NEW, None)
                 if (state is not None and part not in ATTACHED) or (
@@ -228,17 +239,17 @@ class Fold:
                 pass
 
     def _targeted(self, event: Event, index: int) -> None:
-        record = event.record
-        orders = asked(record)
+        record, said = event.record, event.said
+        orders = said.asked
         one = orders[index] if index < len(orders) else orders[0]
         of_child = one.id_kind == "order" and one.state.exchange_order_id in self._children
         if not of_child:
             self._know(OrderState(exchange_order_id=one.state.exchange_order_id, symbol=one.state.symbol))
         if record.kind is not RecordKind.ACKNOWLEDGED:
             return
-        if refusal(record, index) is not None:
+        if said.refusal(index) is not None:
             return
-        state = answered(record, index if len(orders) > 1 else None)
+        state = said.answered(index if len(orders) > 1 else None)
         if of_child and state is not None:
             state = _as_its_parent(state)
         if record.action is Action.AMEND:
@@ -263,7 +274,7 @@ class Fold:
             self.crossing = True
 
     def _seen(self, event: Event, index: int) -> None:
-        one, source = sightings(event.record)[index], source_of(event.record)
+        one, source = event.said.sightings[index], source_of(event.record)
         self.sighted_by.add(source)
         causes = (one.state.cause, *(fill.cause for fill in one.fills))
         self.cause = next((cause for cause in causes if cause is not None), self.cause)
@@ -389,11 +400,11 @@ class Fold:
             better = said is not None and (unified is None or "/" in said)
             self.market_symbol = (said if better else unified, record.market.exchange_symbol or own)
 
-    def _covered_by(self, cancel_all: Asked, record: Record) -> bool:
+    def _covered_by(self, cancel_all: Asked, said: Reading) -> bool:
         # a market order does not rest, so it cannot be canceled: it was executed, and nobody has said so yet
         if self.known.type in (None, "MARKET"):
             return False
-        named = canceled_ids(record)
+        named = said.canceled_ids
         if named and self.known.exchange_order_id is not None:
             return self.known.exchange_order_id in named  # Bybit lists what it canceled
         # Binance's allOpenOrders leaves conditional orders standing; Bybit's takes all kinds, attached stops too
@@ -401,14 +412,15 @@ class Fold:
             return True
         return cancel_all.conditional == (self.known.type in RESTING_TYPES)
 
-    def _taken_off_by(self, record: Record) -> None:
+    def _taken_off_by(self, said: Reading) -> None:
         """The exchange has said that this stop is off: by a call that set another one, if it went off just then."""
+        record = said.record
         ended, began = self.known.exchange_at, record.called_at
         if ended is None or began is None:
             return
         if began - _CLOCKS <= ended <= (record.answered_at or began) + _CLOCKS:
             self.status = OrderStatus.NEW
-            self._superseded(record, asked(record)[0])
+            self._superseded(record, said.asked[0])
             self.status = OrderStatus.CANCELED if self.status is OrderStatus.NEW else self.status
 
     def _superseded(self, record: Record, by: Asked) -> None:
@@ -446,8 +458,7 @@ _NEVER_CHANGE = ("type", "side", "symbol")
 
 
 def _with(state: OrderState, changes: dict[str, object]) -> OrderState:
-    values = {name: getattr(state, name) for name in OrderState.__struct_fields__}
-    return OrderState(**{**values, **changes})
+    return msgspec.structs.replace(state, **changes)
 
 
 def _position(part: str) -> int:

@@ -15,7 +15,7 @@ from uuid import UUID
 from audit_wrapper import routing
 from audit_wrapper.exchanges.numbers import total as exact_sum
 from audit_wrapper.fold import RESTING_TYPES, Event, Fold, Placing, places
-from audit_wrapper.reading import compact, payments, sightings
+from audit_wrapper.reading import compact, payments
 from audit_wrapper.records import Fee, FeeStatus, OrderStatus, Origin, Purpose, Record, Source
 from audit_wrapper.rows import FillRow, FundingRow, OrderRow, TradeRow
 
@@ -61,7 +61,7 @@ def project(order_key: UUID, events: Sequence[Event], scope_events: Sequence[Eve
 
 def _children(events: Sequence[Event]) -> frozenset[str]:
     """Ids of the regular orders that a conditional order became, whichever record says so."""
-    shown = (one for event in events if event.part.startswith(routing.SEEN) for one in sightings(event.record))
+    shown = (one for event in events if event.part.startswith(routing.SEEN) for one in event.said.sightings)
     return frozenset(one.child_order_id for one in shown if one.child_order_id is not None)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -23,6 +24,60 @@ from audit_wrapper.exchanges.sighting import Sighting
 from audit_wrapper.records import Action, Call, OrderState, Record, RecordKind, Seam
 
 _TRIGGER_NAMES = ("triggerPrice", "stopPrice", "stop_price", "stopLossPrice", "takeProfitPrice", "new_sl_price")
+
+
+class Reading:
+    """One record, and what it says of orders: each thing read when it is first asked for, and once.
+
+    Routing, scopes and the fold ask the same of a record, some of it several times, and the reading is most of the work. Lives as
+    long as the batch does that the record came with.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.mentions: tuple[Any, ...] | None = None  # `routing.mentions`, once it was asked
+        self._answers: dict[int | None, Mapping[str, Any] | None] = {}
+        self._states: dict[int | None, OrderState | None] = {}
+
+    @classmethod
+    def of(cls, said: Record | Reading) -> Reading:
+        """The record's reading; itself, if it is one."""
+        return said if isinstance(said, Reading) else cls(said)
+
+    @cached_property
+    def asked(self) -> tuple[Asked, ...]:
+        """As `asked`."""
+        return asked(self.record)
+
+    @cached_property
+    def sightings(self) -> tuple[Sighting, ...]:
+        """As `sightings`."""
+        return sightings(self.record)
+
+    @cached_property
+    def canceled_ids(self) -> frozenset[str]:
+        """As `canceled_ids`."""
+        return canceled_ids(self.record)
+
+    def answer(self, position: int | None = None) -> Mapping[str, Any] | None:
+        """As `answer`."""
+        if position not in self._answers:
+            self._answers[position] = answer(self.record, position)
+        return self._answers[position]
+
+    def answered(self, position: int | None = None) -> OrderState | None:
+        """As `answered`."""
+        if position not in self._states:
+            self._states[position] = _state(self.record, self.answer(position))
+        return self._states[position]
+
+    def refusal(self, position: int) -> str | None:
+        """The exchange's code and words, where it took a batch and refused this order of it."""
+        shown = self.answer(position)
+        judged = judge_answer(shown, self.record.exchange) if shown is not None and "info" not in shown else None
+        if judged is None or judged.kind is not RecordKind.REJECTED:
+            return None
+        return f"{judged.code}: {judged.words}"
 
 
 def asked(record: Record) -> tuple[Asked, ...]:
@@ -48,7 +103,10 @@ def answered(record: Record, position: int | None = None) -> OrderState | None:
 
     position: which order of a batch.
     """
-    shown = answer(record, position)
+    return _state(record, answer(record, position))
+
+
+def _state(record: Record, shown: Mapping[str, Any] | None) -> OrderState | None:
     return adapter_for(record.exchange or "").order_state(shown, record.market) if shown is not None else None
 
 
@@ -93,15 +151,6 @@ def payments(record: Record) -> tuple[FundingPayment, ...]:
     return adapter_for(record.exchange or "").payments(told, record.market) if told else ()
 
 
-def refusal(record: Record, position: int) -> str | None:
-    """The exchange's code and words, where it took a batch and refused this order of it."""
-    shown = answer(record, position)
-    judged = judge_answer(shown, record.exchange) if shown is not None and "info" not in shown else None
-    if judged is None or judged.kind is not RecordKind.REJECTED:
-        return None
-    return f"{judged.code}: {judged.words}"
-
-
 def canceled_ids(record: Record) -> frozenset[str]:
     """The orders that the answer to a cancel-all names; empty where it names none (Binance says only that it is done)."""
     text = record.response.text if record.response is not None else None
@@ -140,13 +189,14 @@ def compact(symbol: str | None) -> str | None:
 def _over(strong: Asked, weak: Asked | None) -> Asked:
     if weak is None:
         return strong
-    state = msgspec.structs.asdict(weak.state)
-    state.update(
-        {name: value for name, value in msgspec.structs.asdict(strong.state).items() if value not in (None, ())}
-    )
+    known = {
+        name: value
+        for name in OrderState.__struct_fields__
+        if (value := getattr(strong.state, name)) is not None and value != ()
+    }
     if weak.state.symbol is not None and "/" in weak.state.symbol:
-        state["symbol"] = weak.state.symbol  # ccxt's spelling says more than the exchange's
-    return msgspec.structs.replace(strong, state=OrderState(**state))
+        known["symbol"] = weak.state.symbol  # ccxt's spelling says more than the exchange's
+    return msgspec.structs.replace(strong, state=msgspec.structs.replace(weak.state, **known))
 
 
 def _of_call(call: Call, record: Record) -> Asked:

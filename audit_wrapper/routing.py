@@ -13,7 +13,7 @@ from uuid import UUID, uuid3, uuid5
 
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked
-from audit_wrapper.reading import answer, answered, asked, compact, sightings
+from audit_wrapper.reading import Reading, compact
 from audit_wrapper.records import Action, OrderState, Record, RecordKind
 
 _EXTERNAL = UUID("6f1d1c1e-6a5b-5d0c-9f43-9c2f8a7d7a11")  # namespace of orders first met by an id that others made
@@ -54,10 +54,18 @@ class Route(NamedTuple):
     part: str
 
 
-def mentions(record: Record) -> tuple[Mention, ...]:
+def mentions(said: Record | Reading) -> tuple[Mention, ...]:
     """Every order the record speaks of. A record that speaks of none (an account change, a report) gives ()."""
+    said = Reading.of(said)
+    if said.mentions is None:
+        said.mentions = _mentions(said)
+    return said.mentions
+
+
+def _mentions(said: Reading) -> tuple[Mention, ...]:
+    record = said.record
     if record.kind in (RecordKind.RECONCILED, RecordKind.OBSERVED):
-        return _seen(record)
+        return _seen(said)
     if record.kind is RecordKind.MATCHED:
         return _matched(record)
     if record.kind is RecordKind.LINKED:
@@ -65,15 +73,17 @@ def mentions(record: Record) -> tuple[Mention, ...]:
     if record.kind in (RecordKind.REPORTED, RecordKind.UNATTRIBUTED):
         return ()
     if record.action in (Action.PLACE, Action.SET_STOPS, Action.CLOSE, Action.CANCEL, Action.AMEND):
-        return _spoken_of(record)
+        return _spoken_of(said)
     return ()
 
 
-def scope_of(record: Record) -> str | None:
+def scope_of(said: Record | Reading) -> str | None:
     """Where a record changes orders it does not name (a cancel-all, a stop set on a position): their common scope."""
+    said = Reading.of(said)
+    record = said.record
     if record.kind is not RecordKind.ACKNOWLEDGED or record.action not in (Action.CANCEL_ALL, Action.SET_STOPS):
         return None
-    return scope(record, _symbol(record, asked(record)[0].state))
+    return scope(record, _symbol(record, said.asked[0].state))
 
 
 def scope(record: Record, symbol: str) -> str:
@@ -100,7 +110,7 @@ class Index:
         self.learned: dict[Alias, UUID] = {}
         self.merged: dict[UUID, UUID] = {}
         for alias, key in (known or {}).items():
-            self._remember(alias, key)
+            self._keys.setdefault(_name(alias), []).append((alias.symbol, key))
 
     def route(self, record: Record, spoken_of: Iterable[Mention] | None = None) -> tuple[Route, ...]:
         """The orders the record belongs to; learns its aliases and merges what they prove to be one.
@@ -127,28 +137,26 @@ class Index:
         return key
 
     def _key_of(self, mention: Mention, record: Record) -> UUID:
-        found = {self.current(key) for alias in mention.aliases for key in self._lookup(alias)}
+        places = [(alias, self._keys.setdefault(_name(alias), [])) for alias in mention.aliases]
+        found = {
+            self.current(key) for alias, known in places for symbol, key in known if same_symbol(symbol, alias.symbol)
+        }
         # its own key counts too: the order's intent may arrive after records that know it by its id alone
         own = self.current(_own_key(mention, record))
         key = min(found | {own}, key=_seniority)
         # others may name it by the intent that made it before it was heard of; nobody knows a key made from an id
         for loser in (found if own.version == 3 else found | {own}) - {key}:
             self.merged[loser] = key
-        for alias in mention.aliases:
-            if key not in {self.current(k) for k in self._lookup(alias, exactly=True)}:
-                self._remember(alias, key)
+        for alias, known in places:
+            if not any(symbol == alias.symbol and self.current(k) == key for symbol, k in known):
+                known.append((alias.symbol, key))
                 self.learned[alias] = key
         return key
 
-    def _lookup(self, alias: Alias, *, exactly: bool = False) -> Iterable[UUID]:
-        candidates = self._keys.get((alias.exchange, alias.account, alias.kind, alias.value), [])
-        for symbol, key in candidates:
-            if symbol == alias.symbol if exactly else same_symbol(symbol, alias.symbol):
-                yield key
 
-    def _remember(self, alias: Alias, key: UUID) -> None:
-        place = self._keys.setdefault((alias.exchange, alias.account, alias.kind, alias.value), [])
-        place.append((alias.symbol, key))
+def _name(alias: Alias) -> tuple[str, str, str, str]:
+    """An alias without the symbol, whose spelling may differ."""
+    return alias.exchange, alias.account, alias.kind, alias.value
 
 
 def _seniority(key: UUID) -> tuple[bool, UUID]:
@@ -177,21 +185,21 @@ def key_of_part(intent_id: UUID, part: str) -> UUID:
     return intent_id if part == PLACED else uuid5(intent_id, part)
 
 
-def _spoken_of(record: Record) -> tuple[Mention, ...]:
+def _spoken_of(said: Reading) -> tuple[Mention, ...]:
     found: list[Mention] = []
-    orders = asked(record)
+    record, orders = said.record, said.asked
     for index, one in enumerate(orders):
         suffix = f".{index}" if index else ""
         position = index if len(orders) > 1 else None
         if one.action in (Action.CANCEL, Action.AMEND):
-            found += _target(record, one, TARGET + suffix, position)
+            found += _target(said, one, TARGET + suffix, position)
             continue
         if one.action is not Action.SET_STOPS and not _is_empty(record, one):
-            found.append(Mention((_intent(record, PLACED + suffix), *_ids(record, one, position)), PLACED + suffix))
+            found.append(Mention((_intent(record, PLACED + suffix), *_ids(said, one, position)), PLACED + suffix))
         found += [Mention((_intent(record, s.kind),), s.kind) for s in one.stops if not s.removed]
         if one.action is Action.SET_STOPS and not one.stops:
             # a manager whose requests cannot be seen: its own call is the stop
-            found.append(Mention((_intent(record, "stop_loss"), *_ids(record, one, None)), "stop_loss"))
+            found.append(Mention((_intent(record, "stop_loss"), *_ids(said, one, None)), "stop_loss"))
     for old in record.replaces:
         kind, value, symbol = old.split(":", 2)
         if same_symbol(symbol, _symbol(record, orders[0].state)):
@@ -210,17 +218,17 @@ def _is_empty(record: Record, one: Asked) -> bool:
     return record.request is not None and state.side is None and state.type is None and state.quantity is None
 
 
-def _target(record: Record, one: Asked, part: str, position: int | None) -> tuple[Mention, ...]:
-    value = one.state.exchange_order_id
+def _target(said: Reading, one: Asked, part: str, position: int | None) -> tuple[Mention, ...]:
+    record, value = said.record, one.state.exchange_order_id
     if value is None:
         # named by its client order id: the answer says which one that was
-        return tuple(Mention((alias,), part) for alias in _ids(record, one, position))
+        return tuple(Mention((alias,), part) for alias in _ids(said, one, position))
     return (Mention((_named(record, _symbol(record, one.state), one.id_kind, value),), part),)
 
 
-def _seen(record: Record) -> tuple[Mention, ...]:
-    found = []
-    for index, one in enumerate(sightings(record)):
+def _seen(said: Reading) -> tuple[Mention, ...]:
+    record, found = said.record, []
+    for index, one in enumerate(said.sightings):
         symbol = _symbol(record, one.state)
         aliases = [_named(record, symbol, one.id_kind, one.state.exchange_order_id or "")]
         if one.child_order_id is not None:
@@ -248,10 +256,11 @@ def _linked(record: Record) -> tuple[Mention, ...]:
     return (Mention((alias,), LINK),)
 
 
-def _ids(record: Record, one: Asked, position: int | None) -> tuple[Alias, ...]:
+def _ids(said: Reading, one: Asked, position: int | None) -> tuple[Alias, ...]:
     # an id is proof of the order only in an answer that took it; an error may quote another order's
-    shown = answer(record, position) if record.kind is RecordKind.ACKNOWLEDGED else None
-    state = answered(record, position) if shown is not None else None
+    record = said.record
+    shown = said.answer(position) if record.kind is RecordKind.ACKNOWLEDGED else None
+    state = said.answered(position) if shown is not None else None
     if shown is None or state is None or state.exchange_order_id is None:
         return ()
     kind = adapter_for(record.exchange or "").order_id_kind(shown)

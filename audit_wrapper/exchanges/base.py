@@ -62,9 +62,7 @@ class ExchangeAdapter(ReadsSightings):
 
     def order_state(self, ccxt_order: Mapping[str, Any], market: Market | None = None) -> OrderState:
         """The order as this answer shows it: a ccxt order, a bot's OrderResult as a dict, or a bare raw payload."""
-        seen = self._seen(ccxt_order)
-        state = self._read_order(seen, market)
-        return self._complete(state, seen, market)
+        return self._state(self._seen(ccxt_order), market)
 
     def fill(self, ccxt_trade: Mapping[str, Any], market: Market | None = None) -> Fill:
         """One execution, from a ccxt trade or a bare raw payload."""
@@ -72,12 +70,11 @@ class ExchangeAdapter(ReadsSightings):
 
     def order_id_kind(self, ccxt_order: Mapping[str, Any]) -> IdKind:
         """Which number space the id of this order is of."""
-        return "order"
+        return self._id_kind(self._seen(ccxt_order))
 
     def child_order_id(self, ccxt_order: Mapping[str, Any]) -> str | None:
         """The id of the regular order that a triggered conditional order became; its fills carry that id."""
-        seen = self._seen(ccxt_order)
-        return self._correct(self.facts, seen).child_id
+        return self._child_id(self._seen(ccxt_order))
 
     def funding(self, entry: object, market: Market | None = None) -> FundingPayment | None:
         """A funding payment, from ccxt's funding history, a raw payload or a message; None for anything else.
@@ -108,6 +105,15 @@ class ExchangeAdapter(ReadsSightings):
         return exact.exact_info(info, text)
 
     # the generic reading
+
+    def _state(self, seen: Seen, market: Market | None) -> OrderState:
+        return self._complete(self._read_order(seen, market), seen, market)
+
+    def _id_kind(self, seen: Seen) -> IdKind:
+        return "order"
+
+    def _child_id(self, seen: Seen) -> str | None:
+        return self._correct(self.facts, seen).child_id
 
     def _seen(self, value: object) -> Seen:
         ccxt = plain(value)

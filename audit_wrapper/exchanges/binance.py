@@ -14,7 +14,6 @@ Facts, checked against ccxt 4.5.90 and Binance's own documentation:
 - `commission` is positive when charged, negative for a maker's rebate; it can be in BNB, and differ by fill.
 """
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -62,15 +61,6 @@ _NOT_TRIGGERED = frozenset({"NEW", "CANCELED", "CANCELLED", "EXPIRED", "REJECTED
 
 class Binance(ExchangeAdapter):
     """The Binance family."""
-
-    def order_id_kind(self, ccxt_order: Mapping[str, Any]) -> IdKind:
-        """ "algo" for a conditional futures order: its id is of another number space."""
-        return "algo" if _is_algo(stream.order(self._seen(ccxt_order).raw)) else "order"
-
-    def child_order_id(self, ccxt_order: Mapping[str, Any]) -> str | None:
-        """`actualOrderId` of a fired conditional order."""
-        raw = stream.order(self._seen(ccxt_order).raw)
-        return id_of(raw.get("actualOrderId")) or (id_of(raw.get("orderId")) if "strategyId" in raw else None)
 
     def funding(self, entry: object, market: Market | None = None) -> FundingPayment | None:
         """Income of the type FUNDING_FEE, as ccxt or Binance lists it; an ACCOUNT_UPDATE for that reason."""
@@ -121,6 +111,15 @@ class Binance(ExchangeAdapter):
         if "cancelResult" in raw and "newOrderResult" in raw:  # cancelReplace
             return [raw[name] for name in ("cancelResponse", "newOrderResponse") if plain(raw.get(name))]
         return stream.opened(raw)
+
+    def _id_kind(self, seen: Seen) -> IdKind:
+        """ "algo" for a conditional futures order: its id is of another number space."""
+        return "algo" if _is_algo(stream.order(seen.raw)) else "order"
+
+    def _child_id(self, seen: Seen) -> str | None:
+        """`actualOrderId` of a fired conditional order."""
+        raw = stream.order(seen.raw)
+        return id_of(raw.get("actualOrderId")) or (id_of(raw.get("orderId")) if "strategyId" in raw else None)
 
     def _part(self, seen: Seen) -> Part | None:
         raw = seen.raw

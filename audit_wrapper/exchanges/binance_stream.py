@@ -145,6 +145,8 @@ _GOES_ON = "8"
 
 def opened(raw: Raw) -> list[Any] | None:
     """What an envelope of a stream holds; None: it is none."""
+    if not ("stream" in raw or "event" in raw or "e" in raw or "result" in raw or "error" in raw):
+        return None
     if "stream" in raw and "data" in raw:  # combined streams
         return items(raw["data"]) or [raw["data"]]
     if plain(raw.get("event")):  # a subscription of the WebSocket API
@@ -171,6 +173,8 @@ def is_aside(raw: Raw) -> bool:
 
 def is_order(raw: Raw) -> bool:
     """Is this one order of a stream, out of its envelope?"""
+    if "s" not in raw:
+        return False
     if is_option(raw):
         return True
     if raw.get("e") not in (None, "executionReport", "TRADE_LITE") or not {"s", "S"} <= raw.keys():

@@ -46,6 +46,8 @@ def _objects(lossy: Any, exact: Any, depth: int) -> Iterator[tuple[Any, Any]]:
 def _same(lossy: Any, seen: Any, depth: int) -> bool:
     if depth > _DEEP:
         return False
+    if type(seen) is str:
+        return type(lossy) is str and lossy == seen
     if isinstance(seen, Mapping):
         return (
             isinstance(lossy, dict)

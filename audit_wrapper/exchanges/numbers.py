@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation, localcontext
+from functools import lru_cache
 from math import prod
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,12 +20,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST = 200  # characters of a number; the longest real one (a token amount in its smallest unit) has under 80
 _WIDEST = 100  # decimal places either side of the point; beyond that it is not an amount of anything
 
+_REMEMBERED = 4096  # texts of numbers; sizes and zeros come again and again
+_NO_MAPPINGS = frozenset({type(None), str, int, bool, float, Decimal, list, tuple})  # asking an ABC takes longer
+
 Raw = dict[str, Any]
 """A payload as the exchange sent it, parsed."""
 
 
 def decimal_of(value: object) -> Decimal | None:
     """The number in `value`, exactly, or None where there is none ('', '-', 'NULL_VAL', '12%', nan, True)."""
+    if isinstance(value, str):
+        text = value.strip()
+        return _number_in(text) if len(text) <= _LONGEST else None
     if value is None or isinstance(value, bool):
         return None
     try:
@@ -36,15 +43,22 @@ def decimal_of(value: object) -> Decimal | None:
             number = Decimal(int(value))
         elif isinstance(value, float):
             number = Decimal(float.__repr__(value))
-        elif isinstance(value, str):
-            text = value.strip()
-            if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
-                return None
-            number = Decimal(text)
         else:
             return None
     except (ArithmeticError, ValueError, TypeError):
         return None
+    return _amount(number)
+
+
+@lru_cache(_REMEMBERED)
+def _number_in(text: str) -> Decimal | None:
+    try:
+        return _amount(Decimal(text)) if _NUMBER.fullmatch(text) else None
+    except (ArithmeticError, ValueError):
+        return None
+
+
+def _amount(number: Decimal) -> Decimal | None:
     if not number.is_finite() or (number and abs(number.adjusted()) > _WIDEST):
         return None
     return number if number else Decimal(0)  # one zero: '0E-18', '-0' and '0.00' say the same
@@ -88,6 +102,10 @@ def product(numbers: list[Decimal]) -> Decimal | None:
 
 def text_of(value: object) -> str | None:
     """The non-empty text in `value`. Whole numbers become their digits: ids arrive as numbers and as text."""
+    if type(value) is str:
+        return value.strip() or None
+    if value is None:
+        return None
     if isinstance(value, str):
         return str(value).strip() or None
     if isinstance(value, bool):
@@ -127,6 +145,8 @@ def time_of(value: object) -> datetime | None:
     """
     if isinstance(value, datetime):
         moment: datetime | None = value
+    elif type(value) is int:
+        return _moment_of(value)
     elif isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
         try:
             moment = datetime.fromisoformat(value.strip())
@@ -146,10 +166,24 @@ def time_of(value: object) -> datetime | None:
         return None
 
 
+def _moment_of(number: int) -> datetime | None:
+    if not 10**9 <= number < 10**19:
+        return None
+    if number < 10**10:
+        micros = number * 1_000_000
+    elif number < 10**13:
+        micros = number * 1_000
+    else:
+        micros = number if number < 10**16 else number // 1_000
+    return _EPOCH + timedelta(microseconds=micros)
+
+
 def plain(value: object) -> Raw:
     """`value` as a plain dict; {} for anything that is no mapping or fails when read (a mock, a lazy object)."""
     if type(value) is dict:
         return value
+    if type(value) in _NO_MAPPINGS:
+        return {}
     if isinstance(value, Mapping):
         try:
             return dict(value)
@@ -179,8 +213,11 @@ def params_of(value: object) -> Raw:
         value = bytes(value).decode("utf-8", "replace")
     value = parsed(value)
     if isinstance(value, str):
+        value = value.lstrip("?")
+        if "%" not in value and "+" not in value:  # nothing is quoted
+            return {name: text for name, _, text in (pair.partition("=") for pair in value.split("&") if pair)}
         try:
-            return dict(parse_qsl(value.lstrip("?"), keep_blank_values=True))
+            return dict(parse_qsl(value, keep_blank_values=True))
         except ValueError:
             return {}
     return plain(value)

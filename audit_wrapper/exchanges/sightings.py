@@ -71,16 +71,16 @@ class ReadsSightings(ABC):
     # hooks
 
     @abstractmethod
-    def order_state(self, ccxt_order: Mapping[str, Any], market: Market | None = None) -> OrderState: ...
+    def _state(self, seen: Seen, market: Market | None) -> OrderState: ...
 
     @abstractmethod
-    def fill(self, ccxt_trade: Mapping[str, Any], market: Market | None = None) -> Fill: ...
+    def _read_fill(self, seen: Seen, market: Market | None) -> Fill: ...
 
     @abstractmethod
-    def order_id_kind(self, ccxt_order: Mapping[str, Any]) -> IdKind: ...
+    def _id_kind(self, seen: Seen) -> IdKind: ...
 
     @abstractmethod
-    def child_order_id(self, ccxt_order: Mapping[str, Any]) -> str | None: ...
+    def _child_id(self, seen: Seen) -> str | None: ...
 
     @abstractmethod
     def funding(self, entry: object, market: Market | None = None) -> FundingPayment | None: ...
@@ -141,20 +141,20 @@ class ReadsSightings(ABC):
             heard.payments += [payment] if payment is not None else []
             return True
         if part == "order":
-            state = self.order_state(value, market)
+            state = self._state(seen, market)
             if state.exchange_order_id is None and state.client_order_id is None:
                 return False
             heard.orders.append(
                 Sighting(
                     state=msgspec.structs.replace(state, fills=()),
-                    id_kind=self.order_id_kind(value),
-                    child_order_id=self.child_order_id(value),
+                    id_kind=self._id_kind(seen),
+                    child_order_id=self._child_id(seen),
                     attached=self._attached(seen),
                     fills=state.fills,
                 )
             )
             return True
-        fill = self.fill(value, market)
+        fill = self._read_fill(seen, market)
         if fill.price is None or fill.quantity is None:
             return False
         order = self._order_of(seen, fill, market)
@@ -202,7 +202,8 @@ def _by_order(executions: Iterable[Sighting]) -> list[Sighting]:
         groups.setdefault((known, state.symbol) if known is not None else (one,), []).append(one)
     found = []
     for group in groups.values():
-        group.sort(key=_moment)
+        if len(group) > 1:
+            group.sort(key=_moment)
         fills = tuple(dict.fromkeys(fill for one in group for fill in one.fills))
         found.append(msgspec.structs.replace(group[-1], fills=fills))
     return found

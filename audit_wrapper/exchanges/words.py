@@ -6,10 +6,12 @@ itself uses a word that means nothing else; otherwise what became of it is unkno
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 from audit_wrapper.exchanges.numbers import text_of
 from audit_wrapper.records import OrderStatus
 
+_LONGEST = 40  # characters of a word that is remembered; an exchange has a few dozen of them
 _OPEN = OrderStatus.NEW  # stands for "on the book": NEW or PARTIALLY_FILLED, by what was filled
 
 _STATUS = {
@@ -55,7 +57,7 @@ def status_of(
     text = text_of(word)
     if text is None:
         return None
-    key = re.sub(r"[\s-]+", "_", text).upper()
+    key = _key(text)
     complete = filled is not None and quantity is not None and filled >= quantity > 0
     status = (own or {}).get(key) or _STATUS.get(key)
     if key == "CLOSED":
@@ -83,10 +85,19 @@ MARKET_TYPES = frozenset({"MARKET", "STOP_MARKET", "STOP_LOSS", "TRAILING_STOP_M
 def type_of(word: object, *, own: dict[str, str] | None = None) -> str | None:
     """The type word of `OrderState`; an unknown word stays the exchange's own, in upper case."""
     text = text_of(word)
-    if text is None or text.upper() in ("UNKNOWN", "NONE"):
+    if text is None or _key(text) in ("UNKNOWN", "NONE"):
         return None
-    key = re.sub(r"[\s-]+", "_", text).upper()
+    key = _key(text)
     return (own or {}).get(key) or _TYPE.get(key, key)
+
+
+def _key(text: str) -> str:
+    return _remembered(text) if len(text) <= _LONGEST else _remembered.__wrapped__(text)
+
+
+@lru_cache(256)
+def _remembered(text: str) -> str:
+    return re.sub(r"[\s-]+", "_", text).upper()
 
 
 def side_of(word: object) -> str | None:

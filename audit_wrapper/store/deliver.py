@@ -5,11 +5,10 @@ Whatever arrives twice changes nothing the second time. Orders of one account ar
 a circle nor overwrite each other's rows.
 """
 
-import contextlib
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import UTC
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
@@ -20,14 +19,38 @@ from audit_wrapper import codec, routing
 from audit_wrapper.errors import InvalidRow, StreamConflict
 from audit_wrapper.fold import ATTACHED
 from audit_wrapper.projection import Event, Projected, funding_of, project
+from audit_wrapper.reading import Reading
 from audit_wrapper.records import Record
 from audit_wrapper.rows import FillRow, FundingRow, OrderRow, TradeRow
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
+from audit_wrapper.unhurried import unhurried
 
 Place = tuple[UUID, int]  # stream and seq
 Group = tuple[str, str]  # exchange and account
 _REFRESHED_AT_ONCE = 1_000  # orders whose records are held in memory
+_EVENT = (
+    "seq",
+    "record_id",
+    "kind",
+    "action",
+    "exchange",
+    "account",
+    "correlation_id",
+    "intent_id",
+    "called_at",
+    "answered_at",
+    "scope",
+    "hash",
+    "body",
+)
+Row = OrderRow | TradeRow | FillRow | FundingRow
+_TIMES: Mapping[type, tuple[str, ...]] = {
+    OrderRow: ("created_at", "updated_at"),
+    TradeRow: ("executed_at", "updated_at"),
+    FillRow: ("exchange_at",),
+    FundingRow: ("exchange_at",),
+}
 
 
 class Entry(Protocol):
@@ -46,15 +69,21 @@ class Arrival(NamedTuple):
 
     stream: UUID
     seq: int
-    record: Record
+    said: Reading
     mentions: tuple[routing.Mention, ...]
     scope: str | None
 
     @classmethod
-    def of(cls, stream: UUID, seq: int, record: Record) -> "Arrival":
+    def of(cls, stream: UUID, seq: int, record: Record | Reading) -> "Arrival":
         """Read the record. Raises InvalidRow where that fails."""
-        with _pure(f"read record {seq} of stream {stream}"):
-            return cls(stream, seq, record, routing.mentions(record), routing.scope_of(record))
+        with _Pure("read record {} of stream {}", seq, stream):
+            said = Reading.of(record)
+            return cls(stream, seq, said, routing.mentions(said), routing.scope_of(said))
+
+    @property
+    def record(self) -> Record:
+        """What was journaled."""
+        return self.said.record
 
     @property
     def aliases(self) -> tuple[routing.Alias, ...]:
@@ -63,10 +92,10 @@ class Arrival(NamedTuple):
 
 
 async def deliver(
-    con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]
+    con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]
 ) -> tuple[set[UUID], set[Group]]:
     """Store a batch inside the caller's transaction. Returns the orders it touched, and the groups they are of."""
-    arrivals = [Arrival.of(stream, e.seq, r) for e, r in zip(entries, records, strict=True)]
+    arrivals = [Arrival.of(stream, e.seq, r) for e, r in unhurried(zip(entries, records, strict=True))]
     groups = groups_of(arrivals)
     await lock(con, sql, groups, stream)
     new = await _insert_events(con, sql, stream, entries, arrivals)
@@ -100,23 +129,31 @@ async def _insert_events(
     con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], arrivals: Sequence[Arrival]
 ) -> set[int]:
     records = [a.record for a in arrivals]
-    inserted = await con.fetch(
-        sql["insert_events"],
-        stream,
-        [e.seq for e in entries],
-        [r.record_id for r in records],
-        [r.kind.value for r in records],
-        [r.action.value for r in records],
-        [r.exchange for r in records],
-        [r.account for r in records],
-        [r.operation.correlation_id if r.operation else None for r in records],
-        [r.intent_id for r in records],
-        [r.called_at for r in records],
-        [r.answered_at for r in records],
-        [a.scope for a in arrivals],
-        [e.hash for e in entries],
-        [e.payload.decode("utf-8") for e in entries],
-    )
+    rows = [
+        (
+            e.seq,
+            r.record_id,
+            r.kind.value,
+            r.action.value,
+            r.exchange,
+            r.account,
+            r.operation.correlation_id if r.operation else None,
+            r.intent_id,
+            r.called_at,
+            r.answered_at,
+            a.scope,
+            e.hash,
+            e.payload.decode("utf-8"),
+        )
+        for e, a, r in zip(entries, arrivals, records, strict=True)
+    ]
+    try:
+        # what is new, as nearly everything is, goes in so at a third of what ON CONFLICT costs
+        async with con.transaction():
+            await _copy(con, "events", ("stream", *_EVENT), [(stream, *row) for row in sorted(rows)])
+        return {e.seq for e in entries}
+    except asyncpg.UniqueViolationError:
+        inserted = await con.fetch(sql["insert_events"], stream, *_columns(rows, len(_EVENT)))
     new = {row["seq"] for row in inserted}
     before = [(e, r) for e, r in zip(entries, records, strict=True) if e.seq not in new]
     if before:
@@ -140,16 +177,21 @@ async def _insert_events(
     return new
 
 
+async def _copy(con: Connection, table: str, columns: Sequence[str] | None, rows: Sequence[tuple[Any, ...]]) -> None:
+    """New rows of a table of ours, in this order."""
+    await con.copy_records_to_table(table, schema_name="audit", columns=columns, records=unhurried(rows))
+
+
 async def _apply(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> set[UUID]:
     """Bring the rows up to date with records that were stored just now. Returns the orders whose rows changed."""
     if not arrivals:
         return set()
-    touched = await route(con, sql, arrivals)
+    touched, fresh = await route(con, sql, arrivals)
     await add_funding(con, sql, arrivals)
     touched |= await _orders_in_scopes(con, sql, [a for a in arrivals if a.scope is not None])
-    keys, decoded = sorted(touched), {(a.stream, a.seq): a.record for a in arrivals}
+    keys, decoded = sorted(touched), {(a.stream, a.seq): a.said for a in arrivals}
     for at in range(0, len(keys), _REFRESHED_AT_ONCE):
-        await refresh(con, sql, keys[at : at + _REFRESHED_AT_ONCE], dict(decoded))
+        await refresh(con, sql, keys[at : at + _REFRESHED_AT_ONCE], dict(decoded), fresh)
     return touched
 
 
@@ -165,49 +207,68 @@ async def _orders_in_scopes(con: Connection, sql: Queries, scoped: Sequence[Arri
     return {row["order_key"] for row in rows}
 
 
-async def refresh(con: Connection, sql: Queries, keys: Sequence[UUID], decoded: dict[Place, Record]) -> None:
-    """Project these orders from all their records and write their rows. `decoded`: records that are at hand."""
-    if keys:
+async def refresh(
+    con: Connection,
+    sql: Queries,
+    keys: Sequence[UUID],
+    decoded: dict[Place, Reading],
+    fresh: Mapping[UUID, Sequence[Event]] | None = None,
+) -> None:
+    """Project these orders from all their records and write their rows. `decoded`: records that are at hand. `fresh`: orders
+    that were never heard of before, and all their events."""
+    fresh = fresh or {}
+    if known := [key for key in keys if key not in fresh]:
         # a fill that two orders claim is flagged in both: what becomes of one says something of the other
-        sharing = await con.fetch(sql["orders_sharing_fills"], keys)
-        keys = [*keys, *(row["order_key"] for row in sharing)]
-        await _write(con, sql, await _project(con, sql, keys, decoded))
+        sharing = await con.fetch(sql["orders_sharing_fills"], known)
+        keys = list(dict.fromkeys([*keys, *(row["order_key"] for row in sharing)]))
+    if keys:
+        await _write(con, sql, await _project(con, sql, keys, decoded, fresh), fresh.keys())
 
 
 async def add_funding(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> None:
     """Write down the funding payments that these records tell of."""
     rows: dict[tuple[str, ...], FundingRow] = {}
     for arrival in arrivals:
-        with _pure(f"read the payments of record {arrival.seq} of stream {arrival.stream}"):
+        with _Pure("read the payments of record {} of stream {}", arrival.seq, arrival.stream):
             for row in funding_of(arrival.record):
                 rows.setdefault(row.key, row)  # as the table does: the first that told of it
     if rows:
         await con.execute(sql["add_funding"], _json(rows.values()))
 
 
-async def route(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> set[UUID]:
-    """Decide which orders the records speak of, and write that down. Returns these orders."""
-    index = routing.Index(await _known_aliases(con, sql, {alias for a in arrivals for alias in a.aliases}))
+async def route(
+    con: Connection, sql: Queries, arrivals: Sequence[Arrival]
+) -> tuple[set[UUID], dict[UUID, Sequence[Event]]]:
+    """Decide which orders the records speak of, and write that down.
+
+    Returns these orders; and of those that were never heard of before the events, which are all they have.
+    """
+    known = await _known_aliases(con, sql, {alias for a in arrivals for alias in a.aliases})
+    index = routing.Index(known)
     routed: list[tuple[UUID, Arrival, str]] = []
-    for arrival in arrivals:
-        with _pure(f"find the orders of record {arrival.seq} of stream {arrival.stream}"):
+    for arrival in unhurried(arrivals):
+        with _Pure("find the orders of record {} of stream {}", arrival.seq, arrival.stream):
             routed += [(r.order_key, arrival, r.part) for r in index.route(arrival.record, arrival.mentions)]
     sharing: set[UUID] = set()
     if index.merged:
         sharing = {row["order_key"] for row in await con.fetch(sql["orders_sharing_fills"], list(index.merged))}
         await _merge(con, sql, {loser: index.current(loser) for loser in index.merged})
+    # An alias that is learned was not there under any key, and a record that is new has no place yet: nothing can be there
+    # twice, since who else writes of these orders waits for the lock
     if index.learned:
-        learned = {alias: index.current(key) for alias, key in index.learned.items()}
-        await con.execute(sql["learn_aliases"], *_columns(learned, 5), list(learned.values()))
+        await _copy(con, "order_aliases", None, [(*alias, index.current(key)) for alias, key in index.learned.items()])
+    told: dict[UUID, dict[tuple[UUID, int, str], Reading]] = defaultdict(dict)
+    for key, arrival, part in routed:
+        told[index.current(key)][arrival.stream, arrival.seq, part] = arrival.said
     if routed:
-        await con.execute(
-            sql["add_order_events"],
-            [index.current(key) for key, _, _ in routed],
-            [a.stream for _, a, _ in routed],
-            [a.seq for _, a, _ in routed],
-            [part for _, _, part in routed],
-        )
-    return {index.current(key) for key in {key for key, _, _ in routed} | sharing}
+        await _copy(con, "order_events", None, [(key, *place) for key, places in told.items() for place in places])
+    before = {index.current(key) for key in known.values()} | sharing
+    fresh: dict[UUID, Sequence[Event]] = {
+        key: [Event(stream, seq, said.record, part, said) for (stream, seq, part), said in places.items()]
+        for key, places in told.items()
+        if key not in before
+    }
+    return {index.current(key) for key in told.keys() | sharing}, fresh
 
 
 async def _known_aliases(con: Connection, sql: Queries, aliases: set[routing.Alias]) -> dict[routing.Alias, UUID]:
@@ -232,21 +293,27 @@ async def _merge(con: Connection, sql: Queries, merged: Mapping[UUID, UUID]) -> 
 
 
 async def _project(
-    con: Connection, sql: Queries, keys: Sequence[UUID], decoded: dict[Place, Record]
+    con: Connection,
+    sql: Queries,
+    keys: Sequence[UUID],
+    decoded: dict[Place, Reading],
+    fresh: Mapping[UUID, Sequence[Event]],
 ) -> dict[UUID, Projected]:
-    rows = await con.fetch(sql["events_of_orders"], keys)
-    await _decode(con, sql, {(row["stream"], row["seq"]) for row in rows}, decoded)
-    events: dict[UUID, list[Event]] = defaultdict(list)
-    for row in rows:
-        record = decoded[row["stream"], row["seq"]]
-        events[row["order_key"]].append(Event(row["stream"], row["seq"], record, row["part"]))
+    events: dict[UUID, Sequence[Event]] = {key: fresh.get(key, ()) for key in keys}
+    if known := [key for key in keys if key not in fresh]:
+        rows = await con.fetch(sql["events_of_orders"], known)
+        await _decode(con, sql, {(row["stream"], row["seq"]) for row in rows}, decoded)
+        for row in rows:
+            said = decoded[row["stream"], row["seq"]]
+            event = Event(row["stream"], row["seq"], said.record, row["part"], said)
+            events[row["order_key"]] = (*events[row["order_key"]], event)
     projected: dict[UUID, Projected] = {}
-    for key in keys:
-        with _pure(f"project order {key}"):
+    for key in unhurried(keys):
+        with _Pure("project order {}", key):
             projected[key] = project(key, events[key])
     # only now the scope of a new order is known; few orders were hit by a record that does not name them
     for key, scope_events in (await _scope_events(con, sql, projected, events, decoded)).items():
-        with _pure(f"project order {key}"):
+        with _Pure("project order {}", key):
             projected[key] = project(key, events[key], scope_events)
     return await _pointing(con, sql, projected)
 
@@ -272,7 +339,7 @@ async def _scope_events(
     sql: Queries,
     projected: Mapping[UUID, Projected],
     events: Mapping[UUID, Sequence[Event]],
-    decoded: dict[Place, Record],
+    decoded: dict[Place, Reading],
 ) -> dict[UUID, list[Event]]:
     # order, stream, scope, the order's first seq in that stream, whether it is attached to a position
     asked: list[tuple[UUID, UUID, str, int, bool]] = []
@@ -290,25 +357,29 @@ async def _scope_events(
     found: dict[UUID, list[Event]] = defaultdict(list)
     for row in rows:
         key, _, scope, _, _ = asked[row["place"]]
-        found[key].append(Event(row["stream"], row["seq"], decoded[row["stream"], row["seq"]], scope))
+        said = decoded[row["stream"], row["seq"]]
+        found[key].append(Event(row["stream"], row["seq"], said.record, scope, said))
     return found
 
 
-async def _decode(con: Connection, sql: Queries, places: set[Place], decoded: dict[Place, Record]) -> None:
+async def _decode(con: Connection, sql: Queries, places: set[Place], decoded: dict[Place, Reading]) -> None:
     missing = places - decoded.keys()
     if not missing:
         return
     for row in await con.fetch(sql["bodies"], *_columns(missing, 2)):
-        with _pure(f"read record {row['seq']} of stream {row['stream']}"):
-            decoded[row["stream"], row["seq"]] = codec.decode(row["body"].encode("utf-8"))
+        with _Pure("read record {} of stream {}", row["seq"], row["stream"]):
+            decoded[row["stream"], row["seq"]] = Reading(codec.decode(row["body"].encode("utf-8")))
 
 
-async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Projected]) -> None:
+async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Projected], fresh: Set[UUID]) -> None:
     keys = list(projected)
+    known = [key for key in keys if key not in fresh]
     orders = {key: one.order for key, one in projected.items() if one.order is not None}
-    await _adopt(con, sql, [order for order in orders.values() if order.order_id is not None])
-    for row in await con.fetch(sql["links_found"], list(orders)):
-        orders[row["order_key"]] = _linked(orders[row["order_key"]], row)
+    await _adopt(con, sql, [order for order in orders.values() if order.order_id is not None], fresh)
+    there = {"orders": await con.fetch(sql["order_rows"], list(orders))}
+    for row in there["orders"]:
+        if row["position_id"] is not None:
+            orders[row["order_key"]] = _linked(orders[row["order_key"]], row)
     trades = {
         key: _following(one.trade, orders[key])
         for key, one in projected.items()
@@ -318,24 +389,32 @@ async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Project
         await con.execute(sql["forget_order_rows"], gone)
     if gone := [key for key in keys if key not in trades]:
         await con.execute(sql["forget_trade_rows"], gone)
-    await con.execute(sql["forget_fills"], keys)
-    for table, rows in (("orders", _json(orders.values())), ("trades", _json(trades.values()))):
-        if rows != "[]":
-            await con.execute(sql[f"update_{table}"], rows)
-            await con.execute(sql[f"insert_{table}"], rows)
+    if known:
+        await con.execute(sql["forget_fills"], known)
+    there["trades"] = await con.fetch(sql["trade_rows"], list(trades))
+    for table, rows in (("orders", orders), ("trades", trades)):
+        present = {row["order_key"] for row in there[table]}
+        for step, wanted in (("update", present), ("insert", rows.keys() - present)):
+            if wanted:
+                chosen = [row for key, row in rows.items() if key in wanted]
+                await con.execute(sql[f"{step}_{table}"], _json(chosen))
     if fills := [fill for one in projected.values() for fill in one.fills]:
         await con.execute(sql["insert_fills"], _json(fills))
         await con.execute(sql["flag_conflicting_fills"], keys)
-    states = [(key, one.scope, one.open, *(one.placing or (None, None))) for key, one in projected.items()]
-    await con.execute(sql["save_states"], *_columns(states, 5))
+    states = {key: (key, one.scope, one.open, *(one.placing or (None, None))) for key, one in projected.items()}
+    if new_states := [state for key, state in states.items() if key in fresh]:
+        await _copy(con, "orders", None, new_states)
+    if known:
+        await con.execute(sql["save_states"], *_columns([states[key] for key in known], 5))
 
 
-async def _adopt(con: Connection, sql: Queries, orders: Sequence[OrderRow]) -> None:
+async def _adopt(con: Connection, sql: Queries, orders: Sequence[OrderRow], fresh: Set[UUID]) -> None:
     names = [
         (o.order_key, o.exchange, o.account, o.order_id, o.symbol, o.unified_symbol, o.exchange_symbol) for o in orders
     ]
+    if known := [name for name in names if name[0] not in fresh]:
+        await con.execute(sql["give_way_orders"], *_columns(known, 7))
     if names:
-        await con.execute(sql["give_way_orders"], *_columns(names, 7))
         for table in ("orders", "trades"):
             await con.execute(sql[f"adopt_{table}"], *_columns(names, 7))
 
@@ -366,17 +445,27 @@ def _following(trade: TradeRow, order: OrderRow) -> TradeRow:
     )
 
 
-def _json(rows: Iterable[OrderRow | TradeRow | FillRow | FundingRow]) -> str:
-    """Rows as PostgreSQL's json_populate_recordset reads them: every digit as text, times in UTC without a zone."""
-    return msgspec.json.encode([{name: _value(row[name]) for name in row} for row in rows]).decode("utf-8")
+def _json(rows: Iterable[Row]) -> str:
+    """Rows as PostgreSQL's json_populate_recordset reads them: every digit as text, times in UTC."""
+    text = msgspec.json.encode([_in_utc(row) for row in rows]).decode("utf-8")
+    if "\\u0000" in text:  # PostgreSQL's text cannot hold NUL; the event's body has it
+        text = msgspec.json.encode(_without_nul(msgspec.json.decode(text))).decode("utf-8")
+    return text
 
 
-def _value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
-    if isinstance(value, str) and "\0" in value:
-        return value.replace("\0", "\u2400")  # PostgreSQL's text cannot hold NUL; the event's body has it
-    return value
+def _in_utc(row: Row) -> Row:
+    # PostgreSQL passes over the zone of a time that goes into a timestamp without one
+    times = {name: value for name in _TIMES[type(row)] if (value := getattr(row, name)) is not None}
+    changed = {name: value.astimezone(UTC) for name, value in times.items() if value.tzinfo not in (None, UTC)}
+    return msgspec.structs.replace(row, **changed) if changed else row
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nul(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _without_nul(one) for name, one in value.items()}
+    return value.replace("\0", "\u2400") if isinstance(value, str) else value
 
 
 def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
@@ -385,12 +474,23 @@ def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     return [[row[column] for row in table] for column in range(width)]
 
 
-@contextlib.contextmanager
-def _pure(doing: str) -> Iterator[None]:
-    # what the reading of a record raises, the record would raise again: it belongs into quarantine, whatever it is
-    try:
-        yield
-    except MemoryError:
-        raise  # says nothing of the record
-    except Exception as problem:
-        raise InvalidRow(f"cannot {doing}: {type(problem).__name__}: {problem}") from problem
+class _Pure:
+    """What the reading of a record raises, the record would raise again: it belongs into quarantine, whatever it is.
+
+    A class, and words that are put together only when they are needed: it is entered several times for each record.
+    """
+
+    __slots__ = ("_doing", "_of")
+
+    def __init__(self, doing: str, *of: object) -> None:
+        self._doing = doing
+        self._of = of
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> None:
+        # no memory says nothing of the record
+        if isinstance(problem, Exception) and not isinstance(problem, MemoryError):
+            doing = self._doing.format(*self._of)
+            raise InvalidRow(f"cannot {doing}: {type(problem).__name__}: {problem}") from problem

@@ -6,6 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from audit_wrapper.journal import Entry
+from audit_wrapper.reading import Reading
 from audit_wrapper.records import Record
 from audit_wrapper.rows import Books, Incomplete
 
@@ -29,7 +30,7 @@ class Store(Protocol):
         """How many of these entries, counted from the first, the store holds under this stream and just as they are."""
         ...
 
-    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]) -> None:
         """Take a batch, wholly or not at all. Delivering it again changes nothing."""
         ...
 

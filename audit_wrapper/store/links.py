@@ -83,10 +83,12 @@ class Linker:
         waiting = list(self._waiting)
         async with self._transaction("link orders to positions") as con:
             self._ways = self._ways or await self._ways_to_link(con, self._positions_table)
-            if groups is None or len(waiting) > 0:
-                unlinked = await con.fetch(self._sql["unlinked_groups"], since, waiting)
-                groups = {(row["exchange"], row["account"]) for row in unlinked} | set(groups or ())
-            linked = await self._look(con, list(groups), since, waiting) if self._ways else []
+            linked: list[UUID] = []
+            if self._ways:
+                if groups is None or len(waiting) > 0:
+                    unlinked = await con.fetch(self._sql["unlinked_groups"], since, waiting)
+                    groups = {(row["exchange"], row["account"]) for row in unlinked} | set(groups or ())
+                linked = await self._look(con, list(groups), since, waiting)
         self._waiting.difference_update(waiting)
         return len(linked)
 

@@ -12,8 +12,9 @@ import msgspec
 from audit_wrapper.fold import ATTACHED, Placing
 from audit_wrapper.journal import Entry
 from audit_wrapper.projection import Event, Projected, funding_of, project
+from audit_wrapper.reading import Reading
 from audit_wrapper.records import Record, RecordKind
-from audit_wrapper.routing import PLACED, Index, scope_of
+from audit_wrapper.routing import PLACED, Index, mentions, scope_of
 from audit_wrapper.rows import Books, FillRow, FundingRow, Incomplete, OrderRow, TradeRow
 
 
@@ -49,7 +50,7 @@ class MemoryStore:
         known = (self._taken.get((stream, entry.seq)) == entry.hash for entry in entries)
         return next((n for n, is_known in enumerate(known) if not is_known), len(entries))
 
-    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]) -> None:
         """Take a batch. Taking it again changes nothing."""
         self.take(stream, entries, records)
 
@@ -67,10 +68,12 @@ class MemoryStore:
         """There is no positions table here."""
         return 0
 
-    def take(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+    def take(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]) -> None:
         """`deliver`, without a loop."""
         touched: set[UUID] = set()
-        for entry, record in zip(entries, records, strict=True):
+        for entry, one in zip(entries, records, strict=True):
+            said = Reading.of(one)
+            record = said.record
             if (stream, entry.seq) in self._taken:
                 continue
             self._taken[stream, entry.seq] = entry.hash
@@ -79,8 +82,8 @@ class MemoryStore:
             for payment in funding_of(record):
                 self._funding.setdefault(payment.key, payment)
             merged = set(self._index.merged)
-            for route in self._index.route(record):
-                self._events[route.order_key].append(Event(stream, entry.seq, record, route.part))
+            for route in self._index.route(record, mentions(said)):
+                self._events[route.order_key].append(Event(stream, entry.seq, record, route.part, said))
                 touched.add(route.order_key)
             for loser in set(self._index.merged) - merged:
                 winner = self._index.current(loser)
@@ -88,10 +91,10 @@ class MemoryStore:
                 self._projected.pop(loser, None)
                 touched.discard(loser)
                 touched.add(winner)
-            scope = scope_of(record)
+            scope = scope_of(said)
             if scope is not None:
                 late = any(event.stream == stream and event.seq > entry.seq for event in self._scoped[scope])
-                self._scoped[scope].append(Event(stream, entry.seq, record, ""))
+                self._scoped[scope].append(Event(stream, entry.seq, record, "", said))
                 # one that comes late may have closed what a later one is said to have closed
                 touched |= {key for key, p in self._projected.items() if p.scope == scope and (p.open or late)}
             self._project(touched)

@@ -12,6 +12,7 @@ import asyncpg
 
 from audit_wrapper import codec
 from audit_wrapper.errors import CodecError, InvalidRow, SettingsError, StoreError, StoreUnavailable
+from audit_wrapper.reading import Reading
 from audit_wrapper.records import Record
 from audit_wrapper.rows import Books, Incomplete
 from audit_wrapper.store import books, reads, rebuild, repository, schema, views
@@ -159,10 +160,10 @@ class PostgresStore:
         held = {row["seq"] for row in rows}
         return next((n for n, entry in enumerate(entries) if entry.seq not in held), len(entries))
 
-    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]) -> None:
+    async def deliver(self, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]) -> None:
         """Store a batch in one transaction. Harmless when repeated, wholly or in part.
 
-        entries: of the journal, in order. records: what they hold, decoded, one for each. InvalidRow: some entry of
+        entries: of the journal, in order. records: what they hold, decoded or read, one for each. InvalidRow: some entry of
         the batch cannot be stored; halve the batch to find it, then `quarantine` it. StoreUnavailable, among others: the
         database holds less of the stream than it did; ask `delivered_seq`, and go on from there.
         """
@@ -234,7 +235,7 @@ class PostgresStore:
                 return
 
     async def _deliver(
-        self, con: Connection, stream: UUID, entries: Sequence[Entry], records: Sequence[Record]
+        self, con: Connection, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]
     ) -> tuple[set[UUID], set[delivering.Group]]:
         await self._check_mark(con, stream)
         return await delivering.deliver(con, self._sql, stream, entries, records)

@@ -86,6 +86,7 @@ CREATE INDEX IF NOT EXISTS audit_orders_unlinked
     ON "monitoring"."orders" (created_at) WHERE order_key IS NOT NULL AND position_id IS NULL;
 CREATE INDEX IF NOT EXISTS audit_orders_fee_due
     ON "monitoring"."orders" (fee_status) WHERE fee_status IN ('pending', 'missing');
+CREATE INDEX IF NOT EXISTS audit_orders_not_ours ON "monitoring"."orders" (order_id, exchange) WHERE order_key IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS audit_trades_order_key
     ON "monitoring"."trades" (order_key) WHERE order_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_trades_position ON "monitoring"."trades" (position_id);
@@ -94,3 +95,4 @@ CREATE INDEX IF NOT EXISTS audit_trades_symbol ON "monitoring"."trades" (symbol,
 CREATE INDEX IF NOT EXISTS audit_trades_whose ON "monitoring"."trades" (account, exchange, purpose, executed_at);
 CREATE INDEX IF NOT EXISTS audit_trades_partly ON "monitoring"."trades" (executed_at) WHERE status <> 'FILLED';
 CREATE INDEX IF NOT EXISTS audit_trades_executed ON "monitoring"."trades" (executed_at);
+CREATE INDEX IF NOT EXISTS audit_trades_not_ours ON "monitoring"."trades" (order_id, exchange) WHERE order_key IS NULL;

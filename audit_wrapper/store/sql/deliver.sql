@@ -53,11 +53,6 @@ FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text
      AS q
 JOIN audit.order_aliases a USING (exchange, account, kind, value);
 
--- name: learn_aliases
-INSERT INTO audit.order_aliases (exchange, account, symbol, kind, value, order_key)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[])
-ON CONFLICT (exchange, account, kind, value, symbol) DO UPDATE SET order_key = excluded.order_key;
-
 -- name: merge_events
 INSERT INTO audit.order_events (order_key, stream, seq, part)
 SELECT m.winner, e.stream, e.seq, e.part
@@ -105,11 +100,6 @@ DELETE FROM "monitoring"."trades" WHERE order_key = ANY($1);
 -- name: forget_fills
 DELETE FROM audit.fills WHERE order_key = ANY($1);
 
--- name: add_order_events
-INSERT INTO audit.order_events (order_key, stream, seq, part)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[])
-ON CONFLICT DO NOTHING;
-
 -- name: open_orders_in_scopes
 SELECT order_key FROM audit.orders WHERE open AND scope = ANY($1);
 
@@ -139,10 +129,13 @@ ORDER BY q.place, e.stream, e.seq;
 SELECT e.stream, e.seq, e.body::text AS body
 FROM unnest($1::uuid[], $2::bigint[]) AS q(stream, seq) JOIN audit.events e USING (stream, seq);
 
--- name: links_found
--- Positions that were found in the bot's own table, for orders whose records name none.
+-- name: order_rows
+-- Which of these have a row; with the position that was found in the bot's own table, for orders whose records name none.
 SELECT order_key, position_id, signal_id, symbol, side, purpose, link_how
-FROM "monitoring"."orders" WHERE order_key = ANY($1) AND position_id IS NOT NULL;
+FROM "monitoring"."orders" WHERE order_key = ANY($1);
+
+-- name: trade_rows
+SELECT order_key FROM "monitoring"."trades" WHERE order_key = ANY($1);
 
 -- name: save_states
 INSERT INTO audit.orders (order_key, scope, open, intent_id, part)
