@@ -10,6 +10,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,21 @@ from benchmarks.place import Place
 from benchmarks.result import Result, Table, spread
 
 _PAYLOADS = Path(__file__).parent.parent / "tests" / "payloads"
-_LOOPS = 200
 
 
 def run(place: Place) -> Result:
     """In turns, so that a slow moment of the machine meets all of them."""
+    loops = place.effort.loops
     readings = [_reading(path) for path in sorted(_PAYLOADS.glob("*/*.json"))]
     taken: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for _ in range(place.effort.repeats + 1):  # the first one fills caches, and is left out
         for exchange, kind, name, read in readings:
-            taken[exchange, kind][name].append(_seconds(read) / _LOOPS * 1e6)
+            taken[exchange, kind][name].append(_seconds(read, loops) / loops * 1e6)
     figures: dict[str, Any] = {}
     table = Table(
         "Reading through the adapter, microseconds: median (least-most) of the payloads",
         ("", "per order", "orders", "per fill", "fills"),
-        notes=(f"of each payload the median of {place.effort.repeats} times {_LOOPS} readings",),
+        notes=(f"of each payload the median of {place.effort.repeats} times {loops} readings",),
     )
     for exchange in sorted({exchange for exchange, _, _, _ in readings}):
         row = [exchange]
@@ -49,9 +50,14 @@ def run(place: Place) -> Result:
     return Result([table], figures)
 
 
+@cache
+def _client(exchange: str) -> Any:
+    return getattr(ccxt, exchange)()
+
+
 def _reading(path: Path) -> tuple[str, str, str, Callable[[], Any]]:
     case, exchange = json.loads(path.read_text(encoding="utf-8")), path.parent.name
-    client, facts = getattr(ccxt, exchange)(), case["market"]
+    client, facts = _client(exchange), case["market"]
     swap = facts["type"] == "swap"
     market = client.safe_market_structure(
         {
@@ -71,8 +77,8 @@ def _reading(path: Path) -> tuple[str, str, str, Callable[[], Any]]:
     return exchange, case["parse"], path.stem, lambda: read(parsed, known)
 
 
-def _seconds(read: Callable[[], Any]) -> float:
+def _seconds(read: Callable[[], Any], loops: int) -> float:
     began = time.perf_counter()
-    for _ in range(_LOOPS):
+    for _ in range(loops):
         read()
     return time.perf_counter() - began

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import time
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -108,7 +110,9 @@ async def _run(place: Place) -> Result:
         *missing,
     )
     tables = [_table(name, rows) for name, rows in measured.items()]
-    tables[-1].notes = notes
+    for table, rows in zip(tables, measured.values(), strict=True):
+        table.notes = tuple(_ratios(rows))
+    tables[-1].notes += notes
     return Result(tables, figures)
 
 
@@ -131,6 +135,7 @@ async def _in_turns(
 async def _turn(one: Contender, calls: int, gap_s: float) -> tuple[list[int], float]:
     """How long each call took, in nanoseconds; and the processor's time per call, in microseconds."""
     call, clock, taken = one.call, time.perf_counter_ns, []
+    gc.collect()  # what the one before left is not this one's to clear away
     cpu = time.thread_time_ns()
     for _ in range(calls):
         if gap_s:
@@ -153,6 +158,18 @@ def _figures(turns: list[list[int]], busy: list[float], base: float) -> dict[str
         "p50_us_of_each_turn": [round(statistics.median(turn) / 1_000, 2) for turn in turns],
         "thread_cpu_us_per_call": round(statistics.median(busy), 2),
     }
+
+
+def _ratios(measured: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """How ours stands to all others, by what is added."""
+    for name, ours in measured.items():
+        if name.startswith("ours"):
+            others = [one for one in measured if not one.startswith(("ours", "bare"))]
+            words = []
+            for one in others:
+                ratios = [measured[one]["added_us"][q] / ours["added_us"][q] for q in ("p50", "p99")]
+                words.append(f"{one} {ratios[0]:.2g} / {ratios[1]:.2g}")
+            yield f"{name} = 1, p50 / p99 of the others: {'; '.join(words)}"
 
 
 def _table(name: str, measured: dict[str, dict[str, Any]]) -> Table:

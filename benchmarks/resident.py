@@ -30,7 +30,7 @@ async def _trading(dsn: str | None, journal: Path, delivery: str, seconds: float
         observed = trail.wrap(manager)
         while delivery == "own" and trail.status().store != "connected":
             await asyncio.sleep(0.01)
-        await asyncio.sleep(1)
+        await asyncio.sleep(min(1.0, seconds))
     rest = _now(me)
     busy_before, most = me.cpu_times(), rest["rss_mb"]
     began = due = time.perf_counter()
