@@ -91,7 +91,9 @@ def _about(about: dict[str, Any]) -> str:
 def _shown(table: Table) -> RichTable:
     shown = RichTable(title=table.title, title_justify="left", caption="\n".join(table.notes), caption_justify="left")
     for number, column in enumerate(table.columns):
-        shown.add_column(column, justify="right" if number else "left", no_wrap=number > 0)
+        shown.add_column(
+            column, justify="right" if number else "left", no_wrap=number > 0, min_width=12 if number == 0 else None
+        )
     for row in table.rows:
         shown.add_row(*row)
     return shown

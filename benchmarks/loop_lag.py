@@ -47,11 +47,11 @@ def run(place: Place) -> Result:
     seconds = place.effort.loop_s
     tables = [
         _table(
-            f"Lag of the event loop over {seconds:g} s, microseconds: median (least-most) of {place.effort.loop_runs} runs",
+            f"Lag of the event loop over {seconds:g} s, milliseconds: median (least-most) of {place.effort.loop_runs} runs",
             runs,
-            "lag_us",
+            "lag_ms",
         ),
-        _table("Order call in the same runs, microseconds", runs, "call_us"),
+        _table("Order call in the same runs, milliseconds", runs, "call_ms"),
     ]
     tables[-1].notes = (
         f"{_ORDERS_PER_S} orders a second, {place.effort.backlog:,} records in the journal at the start; added: by the medians",
@@ -72,8 +72,8 @@ def _table(title: str, runs: dict[str, list[dict[str, Any]]], what: str) -> Tabl
     table = Table(title, ("", *_QUANTILES, "added p99", "added worst"))
     middle = {name: {q: median(one[what][q] for one in found) for q in _QUANTILES} for name, found in runs.items()}
     for name, found in runs.items():
-        added = [f"{middle[name][q] - middle[_BARE][q]:,.0f}" if name != _BARE else "" for q in ("p99", "worst")]
-        table.rows.append((name, *(spread([one[what][q] for one in found], 0) for q in _QUANTILES), *added))
+        added = [f"{middle[name][q] - middle[_BARE][q]:,.2f}" if name != _BARE else "" for q in ("p99", "worst")]
+        table.rows.append((name, *(spread([one[what][q] for one in found], 2) for q in _QUANTILES), *added))
     return table
 
 
@@ -138,8 +138,8 @@ async def _observed(manager: Any, seconds: float, progress: Callable[[], tuple[i
     ticks, calls = await asyncio.gather(_tick(until), _trade(manager, until))
     after, left = progress()
     return {
-        "lag_us": _figures(ticks),
-        "call_us": _figures(calls),
+        "lag_ms": _figures(ticks),
+        "call_ms": _figures(calls),
         "ticks": len(ticks),
         "orders": len(calls),
         "drained_per_s": round((after - before) / seconds, 1),
@@ -173,4 +173,4 @@ async def _trade(manager: Any, until: float) -> list[float]:
 
 def _figures(seconds: list[float]) -> dict[str, float]:
     ordered = sorted(seconds)
-    return {name: round(quantile(ordered, share) * 1e6, 1) for name, share in _QUANTILES.items()}
+    return {name: round(quantile(ordered, share) * 1e3, 4) for name, share in _QUANTILES.items()}

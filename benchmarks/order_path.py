@@ -47,6 +47,7 @@ async def _run(place: Place) -> Result:
                     "ours, as it comes",
                     "the same, with delivery into the same PostgreSQL on a thread of the bot meanwhile",
                     folder / "own",
+                    slow=True,  # each turn's records have to be delivered before the next contender's
                     dsn=dsn,
                 )
             ),
