@@ -8,7 +8,7 @@ JOBS   ?= $(shell $(PYTHON) -c "import os; print(min(4, max(2, os.cpu_count() or
 # a fresh checkout compiles what it imports once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check lint types contracts examples wheel torture backlog days clean
+.PHONY: help demo test check lint types contracts examples wheel torture backlog days bench clean
 
 help:            ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -51,6 +51,9 @@ backlog: $(READY)  ## a million records recorded while the database is away, the
 
 days: $(READY)     ## a thousand random days and 10,000 lost answers, trail and books equal; DAYS=n LOST=n SEED=n
 	$(RUN) -m tests.days --days $(or $(DAYS),1000) --lost-answers $(or $(LOST),10000) $(if $(SEED),--first-seed $(SEED))
+
+bench: $(READY)    ## what it costs, measured (under five minutes); ONLY=part FULL=1, see benchmarks/README.md
+	$(RUN) -m benchmarks $(ONLY) $(if $(FULL),--full)
 
 clean:           ## forget the environment
 	rm -rf $(VENV) build dist *.egg-info
