@@ -13,6 +13,7 @@ from uuid import UUID
 from audit_wrapper.errors import AuditWrapperError
 from audit_wrapper.failures import words_of
 from audit_wrapper.logs import Log
+from audit_wrapper.store import positions
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.deliver import Group, lock
 from audit_wrapper.store.queries import Queries
@@ -98,11 +99,14 @@ class Linker:
         await lock(con, self._sql, groups)
         exchanges, accounts = [exchange for exchange, _ in groups], [account for _, account in groups]
         linked: list[UUID] = []
+        left: set[positions.Position] = set()
         for way in self._ways:
             rows = await con.fetch(way, exchanges, accounts, since, waiting, _MOST + len(waiting))
             linked += [row["order_key"] for row in rows]
+            left |= {positions.Position(*row[1:]) for row in rows if row["position_id"] is not None}
         if linked:
             await con.execute(self._sql["trades_follow"], linked)
+            await positions.keep(con, self._sql, linked, left)
         return linked
 
     async def _ways_to_link(self, con: Connection, table: str) -> tuple[str, ...]:
