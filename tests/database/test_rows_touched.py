@@ -106,7 +106,9 @@ def many(postgres_server: Any, audit_template: str) -> Iterator[str]:
             "DELETE FROM monitoring.orders WHERE order_key = md5('k100-2')::uuid"
         )
         await keep(connection, load("monitoring", "positions"), (), [Position("default", "binanceusdm", "100")])
-        await connection.execute("VACUUM ANALYZE monitoring.orders, monitoring.trades, audit.fills, audit.events, audit.positions")
+        await connection.execute(
+            "VACUUM ANALYZE monitoring.orders, monitoring.trades, audit.fills, audit.events, audit.positions"
+        )
         # as where all is in memory: tables as small as these would be read whole otherwise, which large ones are not
         await connection.execute(f'ALTER DATABASE "{name}" SET random_page_cost = 1')
         await connection.close()
