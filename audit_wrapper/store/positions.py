@@ -4,7 +4,7 @@ A position that is touched is reckoned anew from its orders, so nothing has to b
 that were merged, that gave way, or that went to another position.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -25,7 +25,7 @@ async def of_orders(con: Connection, sql: Queries, orders: Sequence[UUID]) -> se
     return {Position(*row) for row in await con.fetch(sql["positions_of_orders"], orders)}
 
 
-async def keep(con: Connection, sql: Queries, orders: Iterable[UUID], left: Iterable[Position] = ()) -> None:
+async def keep(con: Connection, sql: Queries, orders: Iterable[UUID], left: Collection[Position] = ()) -> None:
     """Bring up to date what the orders belong to, whose rows have changed. left: what they belonged to before."""
     accounts, exchanges, ids = ([position[n] for position in left] for n in range(3))
     await con.execute(_reckoning(sql, "keep_positions"), list(orders), accounts, exchanges, ids)

@@ -39,6 +39,6 @@ async def rebuild(con: Connection, sql: Queries, progress: Callable[[str, int, i
         done, after_key = done + len(keys), keys[-1]
         if progress is not None:
             progress("orders", done, total)
-    dropped = [positions.Position(*row) for row in await con.fetch(sql["drop_rows_without_events"])]
-    await positions.keep(con, sql, (), (left for left in dropped if None not in left))
+    dropped = {positions.Position(*row) for row in await con.fetch(sql["drop_rows_without_events"])}
+    await positions.keep(con, sql, (), dropped)
     return done

@@ -207,3 +207,15 @@ async def test_each_bots_schema_has_its_own(fresh_dsn):
     finally:
         await connection.close()
     assert [tuple(row) for row in kept] == [('"one"', "7", True), ('"other"', "7", False)]
+
+
+async def test_an_order_that_a_rebuild_drops(store, connection):
+    """Its records are gone, so its row goes, and what is left of the position is open."""
+    await send(store, day([("7", "buy", "1", "told"), ("7", "sell", "1", "told")]))
+    assert [row[5] for row in await compare(connection)] == [False]
+    await connection.execute(
+        "DELETE FROM audit.events e USING audit.order_events oe, monitoring.orders o "
+        "WHERE (oe.stream, oe.seq) = (e.stream, e.seq) AND o.order_key = oe.order_key AND o.side = 'sell'"
+    )
+    assert await store.rebuild() == 1
+    assert [row[5] for row in await compare(connection)] == [True]
