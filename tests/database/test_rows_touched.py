@@ -154,18 +154,21 @@ async def test_the_trades_of_one_symbol(reader: CountedReader) -> None:
     assert sum(meant) < 40 * 150, reader.touched
 
 
-def of_a_day(touched: dict[str, int]) -> None:
-    """Each query grew with the day."""
+def of_a_day(touched: dict[str, int], looked_for: tuple[str, ...]) -> None:
+    """Each query grew with the day. Those that look for what is to be shown touch little else: a pass over all orders, which
+    are not that many here, would be seen."""
     for query, rows in touched.items():
         assert rows < 400 * A_DAY, (rows, query)
+    for query in looked_for:
+        assert touched[query] < 3 * A_DAY < ORDERS / 20, (touched[query], query)
 
 
 async def test_the_report_of_one_day(reader: CountedReader) -> None:
     figures = await read_figures(reader, DAY, rows=5_000, gaps=20)
     assert figures.performance[0]["positions"] == len(figures.positions) - STILL_OPEN == A_DAY
     assert (len(figures.orders), len(figures.fills)) == (3 * A_DAY, 2 * A_DAY)
-    of_a_day(reader.touched)
-    print({q[:200]: n for q, n in reader.touched.items()})
+    queries = {**reader.queries("figures.sql"), **reader.queries("positions.sql")}
+    of_a_day(reader.touched, tuple(queries[name] for name in ("candidates", "extent", "questions", "question_kinds")))
 
 
 async def test_what_is_open_now(reader: CountedReader) -> None:
@@ -181,5 +184,23 @@ async def test_the_positions_of_one_day_exported(reader: CountedReader) -> None:
         found = [row async for batch in rows for row in batch]
     assert len(found) == A_DAY + STILL_OPEN
     assert [row["position_id"] for row in found if row["is_open"]] == ["100"]
-    of_a_day(reader.touched)
-    print({q[:200]: n for q, n in reader.touched.items()})
+    of_a_day(reader.touched, (reader.queries("positions.sql")["candidates"],))
+
+
+async def test_what_a_batch_does_to_the_positions_of_its_orders(many: str) -> None:
+    connection = await asyncpg.connect(many)
+    touched: dict[str, int] = {}
+    try:
+        orders = await connection.fetch(
+            "SELECT order_key FROM monitoring.orders WHERE position_id::int BETWEEN 2000 AND 2009"
+        )
+        assert len(orders) == 30
+        counted: Any = Counted(connection, touched)
+        counted.execute = counted.fetch
+        transaction = connection.transaction()
+        await transaction.start()
+        await keep(counted, load("monitoring", "positions"), [row["order_key"] for row in orders])
+        await transaction.rollback()
+    finally:
+        await connection.close()
+    assert 30 < sum(touched.values()) < 20 * len(orders), touched
