@@ -410,8 +410,7 @@ async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Project
         await _copy(con, "orders", None, new_states)
     if known:
         await con.execute(sql["save_states"], *_columns([states[key] for key in known], 5))
-    if left or any(order.position_id is not None for order in orders.values()):
-        await positions.keep(con, sql, orders, left)
+    await positions.keep(con, sql, filter(None, map(positions.Position.of, orders.values())), left)
 
 
 async def _adopt(con: Connection, sql: Queries, orders: Sequence[OrderRow], fresh: Set[UUID]) -> None:

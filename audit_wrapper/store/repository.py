@@ -206,7 +206,7 @@ async def _upsert(con: Connection, sql: Queries, table: str, row: dict[str, Any]
                 sql[f"{'update' if found['order_key'] is None else 'link'}_{table}"], found["id"], _json(row)
             )
             if found["order_key"] is not None and table == "order":
-                await positions.keep(con, sql, [found["order_key"]])
+                await positions.keep(con, sql, await positions.of_orders(con, sql, [found["order_key"]]))
             return int(found["id"])
     return int(await con.fetchval(sql[f"create_{table}"], _json(row)))
 
@@ -231,5 +231,5 @@ async def update_order(con: Connection, sql: Queries, order_id: int, updates: Ma
     row.setdefault("updated_at", datetime.now(UTC).replace(tzinfo=None))
     await con.execute(sql["update_order" if now["order_key"] is None else "link_order"], order_id, _json(row))
     if now["order_key"] is not None:
-        await positions.keep(con, sql, [now["order_key"]])
+        await positions.keep(con, sql, await positions.of_orders(con, sql, [now["order_key"]]))
     return True

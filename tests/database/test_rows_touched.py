@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from audit_wrapper.settings import Settings
-from audit_wrapper.store.positions import Position, keep
+from audit_wrapper.store.positions import Position, keep, of_orders
 from audit_wrapper.store.queries import load
 from audit_wrapper.tables import Reader
 from audit_wrapper.tables.export import stream
@@ -199,7 +199,8 @@ async def test_what_a_batch_does_to_the_positions_of_its_orders(many: str) -> No
         counted.execute = counted.fetch
         transaction = connection.transaction()
         await transaction.start()
-        await keep(counted, load("monitoring", "positions"), [row["order_key"] for row in orders])
+        sql, keys = load("monitoring", "positions"), [row["order_key"] for row in orders]
+        await keep(counted, sql, await of_orders(counted, sql, keys))
         await transaction.rollback()
     finally:
         await connection.close()

@@ -5,29 +5,27 @@ SELECT DISTINCT o.account, coalesce(o.exchange, '') AS exchange, o.position_id
 FROM "monitoring"."orders" o WHERE o.order_key = ANY($1) AND o.position_id IS NOT NULL AND o.account IS NOT NULL;
 
 -- name: keep_positions
--- Those of the orders $1, as they are now, and those that orders have left: $2 accounts, $3 exchanges, $4 ids. Reckoned
--- from all their orders, by the rules of audit.v_position_figures; so whatever became of these, they are right.
-WITH touched AS MATERIALIZED (
-    SELECT o.account, coalesce(o.exchange, '') AS exchange, o.position_id
-    FROM "monitoring"."orders" o WHERE o.order_key = ANY($1) AND o.position_id IS NOT NULL AND o.account IS NOT NULL
-    UNION SELECT * FROM unnest($2::text[], $3::text[], $4::text[])
-), reckoned AS MATERIALIZED (
-    /* reckoned */
-    WHERE o.order_key IS NOT NULL AND o.position_id = ANY(ARRAY(SELECT position_id FROM touched))
-      AND (o.account, coalesce(o.exchange, ''), o.position_id) IN (SELECT * FROM touched)
-    GROUP BY o.account, coalesce(o.exchange, ''), o.position_id
-), gone AS (
-    DELETE FROM audit.positions p USING touched t
-    WHERE (p.position_id, p.account, p.exchange, p.bot_schema) = (t.position_id, t.account, t.exchange, '"monitoring"')
-      AND NOT EXISTS (SELECT FROM reckoned r
-                      WHERE (r.account, r.exchange, r.position_id) = (t.account, t.exchange, t.position_id))
-)
+-- $1 accounts, $2 exchanges, $3 ids. Reckoned from all their orders, by the rules of audit.v_position_figures; so whatever
+-- became of these, they are right.
 INSERT INTO audit.positions AS p (bot_schema, account, exchange, position_id, begun_at, closed_at, is_open, executed)
-SELECT '"monitoring"', r.* FROM reckoned r
+SELECT '"monitoring"', r.* FROM (
+    /* reckoned */
+    WHERE o.order_key IS NOT NULL AND o.position_id = ANY($3)
+      AND (o.account, coalesce(o.exchange, ''), o.position_id) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
+    GROUP BY o.account, coalesce(o.exchange, ''), o.position_id
+) AS r
 ON CONFLICT (position_id, account, exchange, bot_schema) DO UPDATE
 SET begun_at = excluded.begun_at, closed_at = excluded.closed_at, is_open = excluded.is_open, executed = excluded.executed
 WHERE (p.begun_at, p.closed_at, p.is_open, p.executed)
       IS DISTINCT FROM (excluded.begun_at, excluded.closed_at, excluded.is_open, excluded.executed);
+
+-- name: forget_positions
+-- Of these, those that no order belongs to any more.
+DELETE FROM audit.positions p USING unnest($1::text[], $2::text[], $3::text[]) AS q(account, exchange, position_id)
+WHERE (p.position_id, p.account, p.exchange, p.bot_schema) = (q.position_id, q.account, q.exchange, '"monitoring"')
+  AND NOT EXISTS (SELECT FROM "monitoring"."orders" o
+                  WHERE o.order_key IS NOT NULL AND o.position_id = q.position_id AND o.account = q.account
+                    AND coalesce(o.exchange, '') = q.exchange);
 
 -- name: reckon_every_position
 INSERT INTO audit.positions (bot_schema, account, exchange, position_id, begun_at, closed_at, is_open, executed)
