@@ -127,6 +127,7 @@ async def plan(dsn, query):
         ),
         ("SELECT * FROM audit.v_latency WHERE called_at >= '2020-05-18 21:00Z'", "events_called_at", 9),
         ("SELECT * FROM audit.v_open_questions WHERE kind IN ('gap', 'unattributed')", "events_unexplained", 0),
+        ("SELECT * FROM audit.v_open_questions WHERE kind = 'without_id'", "audit_orders_without_id", 0),
         ("SELECT * FROM audit.v_rejections", "audit_orders_status", 0),
     ],
 )
