@@ -88,15 +88,16 @@ def migrations() -> tuple[Migration, ...]:
 
 def schema_sql(bot_schema: str = "monitoring", role: str | None = None) -> str:
     """The whole schema as a script for a DBA; with the rights that `role` needs to use it, where one is named."""
-    made = ", ".join(f"({m.version}, '{m.name}', '{m.checksum}')" for m in migrations())
-    marks = (
-        f"INSERT INTO audit.migrations (version, name, checksum) VALUES {made};\n"  # noqa: S608 (all of it ours)
-        f"{load(bot_schema, 'positions')['keep_from_now_on'].strip()}"
-    )
+    marks = f"{_recorded(migrations())}\n{load(bot_schema, 'positions')['keep_from_now_on'].strip()}"
     grants = named(read("grants.sql"), bot_schema).replace('"the_role"', quoted(role)) if role else ""
     return (
         f"BEGIN;\n\n{named(read('schema.sql'), bot_schema)}\n{marks}\n\n{views.script(bot_schema)}\n{grants}COMMIT;\n"
     )
+
+
+def _recorded(done: Sequence[Migration]) -> str:
+    rows = ", ".join(f"({m.version}, '{m.name}', '{m.checksum}')" for m in done)
+    return f"INSERT INTO audit.migrations (version, name, checksum) VALUES {rows};"  # noqa: S608 (all of it ours)
 
 
 async def migrate(con: Connection, sql: Queries, bot_schema: str, *, pooled: bool = False) -> None:
@@ -220,7 +221,7 @@ async def _create(con: Connection, sql: Queries, bot_schema: str) -> None:
             except asyncpg.InsufficientPrivilegeError as problem:
                 raise SchemaError(
                     f"this role may not bring the schema audit to version {migration.version}: {problem}. The owner of the "
-                    f"schema has to start once, or to run this:\n{migration.text}"
+                    f"schema has to start once, or to run this:\n{migration.text}\n{_recorded([migration])}"
                 ) from None
             await con.execute(sql["record_migration"], migration.version, migration.name, migration.checksum)
             if (
