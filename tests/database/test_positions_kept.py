@@ -97,7 +97,7 @@ def with_exits(lines: Sequence[Line]) -> list[Line]:
     return turned
 
 
-@profile(12)
+@profile(6)
 @given(stories(most=20), st.data())
 def test_whatever_happens_to_orders(database: Database, story: Story, data: st.DataObject) -> None:
     batches = data.draw(arrivals(with_exits(story.lines())), label="arrival")
@@ -133,7 +133,7 @@ def day(orders: Sequence[tuple[str | None, str, str, str]]) -> list[Line]:
     return lines
 
 
-@profile(12)
+@profile(6)
 @given(st.lists(ORDERS, min_size=2, max_size=8), st.data())
 def test_positions_with_an_end_and_with_gaps(database: Database, orders: Any, data: st.DataObject) -> None:
     batches = data.draw(arrivals(day(orders)), label="arrival")
