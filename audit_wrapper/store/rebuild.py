@@ -39,6 +39,8 @@ async def rebuild(con: Connection, sql: Queries, progress: Callable[[str, int, i
         done, after_key = done + len(keys), keys[-1]
         if progress is not None:
             progress("orders", done, total)
-    dropped = {positions.Position(*row) for row in await con.fetch(sql["drop_rows_without_events"])}
-    await positions.keep(con, sql, (), dropped)
+    gone = [row["order_key"] for row in await con.fetch(sql["rows_without_events"])]
+    left = await positions.of_orders(con, sql, gone)
+    await con.execute(sql["drop_rows_without_events"])
+    await positions.keep(con, sql, (), left)
     return done

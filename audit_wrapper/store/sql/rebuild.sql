@@ -25,12 +25,15 @@ SELECT count(DISTINCT order_key) FROM audit.order_events;
 -- name: last_stored_no
 SELECT coalesce(max(stored_no), 0) FROM audit.events;
 
+-- name: rows_without_events
+SELECT o.order_key FROM "monitoring"."orders" o
+WHERE o.order_key IS NOT NULL AND NOT EXISTS (SELECT FROM audit.orders a WHERE a.order_key = o.order_key);
+
 -- name: drop_rows_without_events
 WITH t AS (DELETE FROM "monitoring"."trades" t
            WHERE t.order_key IS NOT NULL AND NOT EXISTS (SELECT FROM audit.orders a WHERE a.order_key = t.order_key))
 DELETE FROM "monitoring"."orders" o
-WHERE o.order_key IS NOT NULL AND NOT EXISTS (SELECT FROM audit.orders a WHERE a.order_key = o.order_key)
-RETURNING o.account, coalesce(o.exchange, '') AS exchange, o.position_id;
+WHERE o.order_key IS NOT NULL AND NOT EXISTS (SELECT FROM audit.orders a WHERE a.order_key = o.order_key);
 
 -- name: every_group
 SELECT coalesce(exchange, '') AS exchange, account FROM audit.events

@@ -434,8 +434,8 @@ SELECT 'unlinked', o.exchange, o.account, o.symbol, o.order_key, o.created_at AT
 FROM audit.bot_orders() o
 WHERE o.position_id IS NULL AND o.origin = 'bot' AND o.status <> 'REJECTED'
   -- a bot that links nothing has no positions
-  AND EXISTS (SELECT FROM audit.positions k
-              WHERE k.bot_schema = '"monitoring"' AND k.account = o.account AND k.exchange = o.exchange)
+  AND EXISTS (SELECT FROM audit.bot_orders() p
+              WHERE p.account = o.account AND p.exchange = o.exchange AND p.position_id IS NOT NULL)
 UNION ALL
 SELECT 'without_id', o.exchange, o.account, o.symbol, o.order_key, o.created_at AT TIME ZONE 'utc',
        concat_ws(' ', o.type, o.status || ', but the exchange''s id of it is not known')
