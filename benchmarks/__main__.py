@@ -26,7 +26,7 @@ from benchmarks.result import Table
 def main() -> int:
     """Run the parts that were asked for, each in a process of its own."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, *BY_OPTION, []], help="default: all but growth")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, *BY_OPTION, []], help="default: all but the last two")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--full", action="store_const", const="full", dest="effort", help="all that was asked for; an hour"
