@@ -1,7 +1,7 @@
 """4. How cost grows with what is there already: append, delivery, the story of one position, the report of one day, start after a crash.
 
 One journal and one database grow from size to size; at each the same things are asked for. Only by name (`growth`): it takes minutes,
-and hours with --full, where the 10 million events fill some 11 GB of journal and 25 GB of PostgreSQL.
+and hours with --full, where the 10 million events fill some 13 GB of journal and 26 GB of PostgreSQL.
 """
 
 from __future__ import annotations

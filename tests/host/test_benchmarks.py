@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import loop_lag, parts
+from benchmarks import loop_lag, page, parts
 
 PARTS = ("order_path", "loop_lag", "delivery", "adapters")
 
@@ -42,3 +42,11 @@ def test_the_benchmarks_run_and_write_their_figures(
     shown = capsys.readouterr().out
     assert all(f"\n{part}: " in shown for part in PARTS)
     assert all(name in shown for name in calls)
+
+    lines = list(page.page([found]))
+    assert sum(line.endswith(("| reached |", "| **not reached** |")) for line in lines) >= 13
+    assert {"| ours, order path alone |", "| binanceusdm |", "| without us |"} <= {
+        f"{line[: line.find('|', 1)]}|" for line in lines if line.startswith("|")
+    }
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert 0 < text.find(page.BEGIN) < text.find(page.END), "where the figures of a run are put"
