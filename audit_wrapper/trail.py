@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import sys
@@ -359,6 +358,8 @@ class AuditTrail:
 
     async def _read(self, work: Callable[[Store], Awaitable[_T]]) -> _T:
         """Do this with the store, once everything recorded by now is in it; on a thread, so that no loop of the bot waits."""
+        import asyncio
+
         from audit_wrapper.pipeline import in_thread
 
         flushed = await self.flush()

@@ -54,8 +54,8 @@ EFFORTS = {
     ),
     "usual": Effort(
         calls=20_000,
-        slow_calls=1_500,
-        paced_calls=800,
+        slow_calls=1_000,
+        paced_calls=600,
         paced_gap_s=0.003,
         rounds=10,
         backlog=40_000,

@@ -23,6 +23,7 @@ from tests.torture.backlog import NOWHERE
 
 _IMPORTS = {
     "python alone": "pass",
+    "import asyncio": "import asyncio",  # which a bot has anyway
     "import audit_wrapper": "import audit_wrapper",
     "from audit_wrapper import AuditTrail": "from audit_wrapper import AuditTrail",
     "and AuditTrail.open(...)": f"""

