@@ -9,9 +9,13 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+from audit_wrapper import (
+    embedded,
+)  # before our exit handler is registered, since they run backwards: the server ends after us
 from audit_wrapper.errors import StoreUnavailable, TrailClosed
 from audit_wrapper.logs import Log
 
@@ -102,11 +106,11 @@ class AuditTrail:
 
     @classmethod
     def _open(cls, loaded: Settings, *, beats: bool = True) -> Self:
-        from audit_wrapper import embedded
         from audit_wrapper.database import Database
         from audit_wrapper.pipeline import open_journal
         from audit_wrapper.store.postgres import PostgresStore
 
+        _follow_forks()
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
         else:
@@ -451,5 +455,8 @@ def _after_fork_in_child() -> None:
         trail._after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+@cache
+def _follow_forks() -> None:
+    """When all of ours is imported: these handlers run in order, and the journal's and the server's come before a trail's."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork_in_child)
