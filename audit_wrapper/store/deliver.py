@@ -22,6 +22,7 @@ from audit_wrapper.projection import Event, Projected, funding_of, project
 from audit_wrapper.reading import Reading
 from audit_wrapper.records import Record
 from audit_wrapper.rows import FillRow, FundingRow, OrderRow, TradeRow
+from audit_wrapper.store import positions
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
 from audit_wrapper.unhurried import unhurried
@@ -284,12 +285,14 @@ async def _known_aliases(con: Connection, sql: Queries, aliases: set[routing.Ali
 
 async def _merge(con: Connection, sql: Queries, merged: Mapping[UUID, UUID]) -> None:
     losers, winners = list(merged), list(merged.values())
+    left = await positions.of_orders(con, sql, losers)
     for step in ("merge_events", "merge_aliases", "merge_order_rows", "merge_trade_rows"):
         await con.execute(sql[step], losers, winners)
     if any(key.version != 3 for key in losers):  # no row is replaced by an order that was first met by its id
         await con.execute(sql["merge_replaced_by"], losers, winners)
     for step in ("forget_events", "forget_states", "forget_order_rows", "forget_trade_rows", "forget_fills"):
         await con.execute(sql[step], losers)
+    await positions.keep(con, sql, (), left)
 
 
 async def _project(
@@ -374,6 +377,7 @@ async def _decode(con: Connection, sql: Queries, places: set[Place], decoded: di
 async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Projected], fresh: Set[UUID]) -> None:
     keys = list(projected)
     known = [key for key in keys if key not in fresh]
+    left = await positions.of_orders(con, sql, known) if known else ()
     orders = {key: one.order for key, one in projected.items() if one.order is not None}
     await _adopt(con, sql, [order for order in orders.values() if order.order_id is not None], fresh)
     there = {"orders": await con.fetch(sql["order_rows"], list(orders))}
@@ -406,6 +410,7 @@ async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Project
         await _copy(con, "orders", None, new_states)
     if known:
         await con.execute(sql["save_states"], *_columns([states[key] for key in known], 5))
+    await positions.keep(con, sql, filter(None, map(positions.Position.of, orders.values())), left)
 
 
 async def _adopt(con: Connection, sql: Queries, orders: Sequence[OrderRow], fresh: Set[UUID]) -> None:

@@ -32,6 +32,7 @@ READ = {  # what people read, and what is decided once; `id` tells only when a r
     "audit.orders": "to_jsonb(t)",
     "audit.order_aliases": "to_jsonb(t)",
     "audit.order_events": "to_jsonb(t)",
+    "audit.positions": "to_jsonb(t)",
 }
 OPEN = (
     "INSERT INTO monitoring.positions (id, signal_id, exchange, side, exchange_order_id, opened_at, closed_at, "
@@ -39,7 +40,7 @@ OPEN = (
 )
 EMPTY = (
     "TRUNCATE audit.events, audit.streams, audit.quarantine, audit.orders, audit.order_aliases, audit.order_events, "
-    "audit.fills, monitoring.orders, monitoring.trades, monitoring.positions"
+    "audit.fills, audit.positions, monitoring.orders, monitoring.trades, monitoring.positions"
 )
 
 
