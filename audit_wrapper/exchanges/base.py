@@ -204,7 +204,9 @@ class ExchangeAdapter(ReadsSightings):
             for fill in state.fills
             if fill.price is not None and fill.quantity is not None  # Kraken lists the bare ids of its trades
         )
-        fills = fills and tuple(dict.fromkeys(fills))  # ccxt.pro keeps the execution of a message in the order's trades too
+        fills = fills and tuple(
+            dict.fromkeys(fills)
+        )  # ccxt.pro keeps the execution of a message in the order's trades too
         fees = state.fees or (fees_of_fills(fills) if fills and _are_all(fills, filled) else ())
         if fees and not filled and not any(fee.amount for fee in fees):
             fees = ()  # a zero where nothing was filled is a field without a value, not a fee
