@@ -154,7 +154,7 @@ class Index:
         for loser in found - {key}:
             self.merged[loser] = key
         for alias, known in places:
-            if not any([symbol == alias.symbol and self.current(k) == key for symbol, k in known]):
+            if (alias.symbol, key) not in [(symbol, self.current(k)) for symbol, k in known]:
                 known.append((alias.symbol, key))
                 self.learned[alias] = key
         return key
@@ -176,7 +176,7 @@ def _intent_key(mention: Mention, record: Record) -> UUID | None:
     """The key of an order by the intent that makes it; None: the mention does not know that."""
     if record.kind is RecordKind.MATCHED and record.match is not None:
         return key_of_part(record.match.intent_id, record.match.part)
-    if mention.part == TARGET or all([alias.kind != "intent" for alias in mention.aliases]):
+    if mention.part == TARGET or "intent" not in [alias.kind for alias in mention.aliases]:
         return None
     return key_of_part(record.intent_id or record.record_id, mention.part)
 

@@ -244,7 +244,7 @@ def _is_execution(raw: Raw) -> bool:
 
 
 def _is_named(raw: Raw, names: tuple[str, ...]) -> bool:
-    return any([id_of(raw[name]) is not None for name in names if name in raw])
+    return bool([name for name in names if name in raw and id_of(raw[name]) is not None])
 
 
 def _cause(raw: Raw) -> Cause | None:
