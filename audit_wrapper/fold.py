@@ -90,7 +90,7 @@ def places(part: str) -> bool:
     return part.startswith(routing.PLACED) or part in ATTACHED
 
 
-class Known(msgspec.Struct):
+class Known(msgspec.Struct, gc=False):
     """An `OrderState` that grows."""
 
     exchange_order_id: str | None = None
