@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
@@ -67,7 +68,7 @@ class Placing(NamedTuple):
     part: str
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One record as it concerns one order. `seq` orders the records of one stream; a clock never does.
 
     `reading`: the record's, where it is at hand.
@@ -85,6 +86,7 @@ class Event(NamedTuple):
         return self.reading if self.reading is not None else Reading(self.record)
 
 
+@lru_cache(256)
 def places(part: str) -> bool:
     """Whether this part of a record places the order; by all others it is heard of."""
     return part.startswith(routing.PLACED) or part in ATTACHED
@@ -482,6 +484,7 @@ def _with(state: OrderState, changes: dict[str, object]) -> OrderState:
     return msgspec.structs.replace(state, **changes)
 
 
+@lru_cache(256)
 def _position(part: str) -> int:
     _, _, number = part.partition(".")
     return int(number) if number.isdigit() else 0

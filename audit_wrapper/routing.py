@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID, uuid3, uuid5
 
+import msgspec
+
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked
 from audit_wrapper.reading import Reading, compact
@@ -40,14 +42,14 @@ class Alias(NamedTuple):
     value: str
 
 
-class Mention(NamedTuple):
+class Mention(msgspec.Struct, frozen=True, gc=False):
     """One order that a record speaks of: every alias it shows, and which part of the record concerns it."""
 
     aliases: tuple[Alias, ...]
     part: str
 
 
-class Route(NamedTuple):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """The order a part of a record belongs to."""
 
     order_key: UUID

@@ -9,7 +9,7 @@ their own, so that it does not matter in which order, or how often, they were ha
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,7 +27,7 @@ _DEEP = 8  # envelopes within envelopes; a real message has three
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 
 
-class Seen(NamedTuple):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """One order or trade as handed in: ccxt's dict (or a bot's OrderResult as a dict) and the raw payload."""
 
     ccxt: Raw
