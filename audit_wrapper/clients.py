@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from datetime import timedelta
 from decimal import Decimal
+from operator import is_
 from typing import Any
 
 from audit_wrapper import calls, scopes
@@ -58,12 +59,20 @@ class ClientSubject:
         self.asynchronous = inspect.iscoroutinefunction(getattr(client, "fetch", None))
         self.loop: object = None  # the loop that the bot uses it on, as far as that was seen
         self._markets: dict[tuple[str, str | None], Market] = {}
+        self._secrets: tuple[tuple[Any, ...], list[str]] = ((_MISSING,) * len(_SECRETS), [])
 
     @property
     def secrets(self) -> list[str]:
         """What signs its requests, as it is now: a bot may change its keys."""
-        own = getattr(self.client, "__dict__", {}) if self.transport else {}
-        return [word for name in _SECRETS if isinstance(word := own.get(name), str) and len(word) >= _SECRET_LENGTH]
+        if not self.transport:
+            return []
+        own = getattr(self.client, "__dict__", {})
+        before, found = self._secrets
+        words = tuple(map(own.get, _SECRETS))
+        if not all(map(is_, words, before)):  # hardly ever
+            found = [word for word in words if isinstance(word, str) and len(word) >= _SECRET_LENGTH]
+            self._secrets = (words, found)
+        return found
 
     @property
     def clock_ahead(self) -> timedelta:

@@ -10,7 +10,7 @@ import asyncio
 import copy
 import inspect
 import types
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import wrapt
@@ -136,7 +136,7 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
             try:
                 frame = begin(call[1], call[2], call[3])
             except EntryRefused:  # asked for by a setting: the call is not to be made
-                inner.begin().close()
+                inner.abandon()
                 raise
             except Exception as problem:
                 _not_observed(problem)
@@ -144,7 +144,7 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
             try:
                 await durable.soon()
             except BaseException:  # canceled before anything was sent
-                inner.begin().close()
+                inner.abandon()
                 _told(raised, frame, NeverRan("it was canceled before it was sent"))
                 raise
             if left is not None:
@@ -152,12 +152,17 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
         try:
             if rewritten is not None and call is not None:
                 inner = _remade(inner, call[0], _instead(rewritten, frame, call[2], call[3]))
-            result = await inner.begin()
+            coroutine = inner[0]
+            inner.clear()
+            result = await coroutine
         except BaseException as problem:
             _told(raised, frame, problem)
             raise
         else:
-            _told(returned, frame, result)
+            try:
+                returned(frame, result)
+            except Exception as problem:
+                _not_told(problem)
             return result
         finally:
             if durable is not None:
@@ -173,7 +178,7 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
             return wrapped(*args, **kwargs)
         if is_coroutine_function:
             # made here, so that a wrong argument raises at the call, as it did before
-            return watch(_Inner(wrapped(*args, **kwargs)), (wrapped, instance, args, kwargs), None)
+            return watch(_Inner((wrapped(*args, **kwargs),)), (wrapped, instance, args, kwargs), None)
         frame = None
         try:
             frame = begin(instance, args, kwargs)
@@ -197,7 +202,7 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
         if isinstance(result, types.CoroutineType):
             _told(leave, frame)
             never_ran = lambda: _told(raised, frame, NeverRan("its coroutine was never awaited"))  # noqa: E731
-            return watch(_Inner(result, never_ran), None, frame)
+            return watch(_Inner((result, never_ran)), None, frame)
         if isinstance(result, asyncio.Future):
             _told(leave, frame)
             if result.done():
@@ -205,7 +210,10 @@ def _caller(function: Callable[..., Any], hooks: Hooks, switch: list[bool]) -> C
             else:
                 result.add_done_callback(lambda done: _settle(done, hooks, frame))
             return result
-        _told(returned, frame, result)
+        try:
+            returned(frame, result)
+        except Exception as problem:
+            _not_told(problem)
         if durable is not None:
             durable.now()
         return result
@@ -217,25 +225,26 @@ class NeverRan(Exception):
     """What hooks are told of a call that came to nothing before the bot's own function ran; nobody else sees it."""
 
 
-class _Inner:
-    """The bot's own coroutine. Dropped before it ran it is closed, so that only the outer one "was never awaited"."""
+class _Inner(list[Any]):
+    """The bot's own coroutine, until it is taken out to be run; behind it, what is to be told if it never is.
 
-    __slots__ = ("coroutine", "dropped")
+    Dropped before it ran it is closed, so that only the outer one "was never awaited". A list, since that is made, and
+    emptied, without a call of Python's, and every call of the bot's makes five.
+    """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], dropped: Callable[[], None] | None = None) -> None:
-        self.coroutine: Coroutine[Any, Any, Any] | None = coroutine
-        self.dropped = dropped
+    __slots__ = ()
 
-    def begin(self) -> Coroutine[Any, Any, Any]:
-        coroutine, self.coroutine = self.coroutine, None
-        assert coroutine is not None
-        return coroutine
+    def abandon(self) -> None:
+        """It is not to run, and whoever asked for that tells it himself."""
+        coroutine = self[0]
+        self.clear()
+        coroutine.close()
 
     def __del__(self) -> None:
-        if self.coroutine is not None:
-            self.coroutine.close()
-            if self.dropped is not None:
-                self.dropped()
+        if self:
+            self[0].close()
+            for dropped in self[1:]:
+                dropped()
 
 
 def _instead(rewritten: _Rewrite, frame: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Arguments | None:
@@ -256,8 +265,8 @@ def _remade(inner: _Inner, wrapped: Callable[..., Any], instead: _Arguments | No
     if instead is None:
         return inner
     args, kwargs = instead
-    other = _Inner(wrapped(*args, **kwargs))
-    inner.begin().close()  # it is not to run
+    other = _Inner((wrapped(*args, **kwargs),))
+    inner.abandon()
     return other
 
 
@@ -286,8 +295,12 @@ def _told(hook: Callable[..., None], *news: Any) -> None:
     try:
         hook(*news)
     except Exception as problem:
-        logger.error(
-            "audit trail: the outcome of a call could not be observed; the call goes on",
-            trace=trace_of(problem),
-            event="outcome_not_observed",
-        )
+        _not_told(problem)
+
+
+def _not_told(problem: Exception) -> None:
+    logger.error(
+        "audit trail: the outcome of a call could not be observed; the call goes on",
+        trace=trace_of(problem),
+        event="outcome_not_observed",
+    )

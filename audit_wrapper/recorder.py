@@ -222,9 +222,9 @@ class Recorder(Scribe):
                     self._abandon(frame)
                 return None
             frame.attempts += 1
-            text = "&".join(part for part in (parts.query, body if isinstance(body, str) else "") if part)
-            if isinstance(body, str) and body[:1] in ("{", "["):
-                text = body
+            text = parts.query
+            if isinstance(body, str) and body:
+                text = f"{text}&{body}" if text and body[0] not in "{[" else body
             request = Request(method=str(method), path=parts.path, params=without_secrets(text) or None)
             call = frame.call
             assert call is not None

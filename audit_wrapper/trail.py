@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import inspect
 import os
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from functools import cache
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from audit_wrapper import calls, embedded, metrics
-from audit_wrapper.backfill import BackfillProgress, BackfillReport
-from audit_wrapper.callframe import Frame, opening_side
-from audit_wrapper.clients import ClientSubject
-from audit_wrapper.completeness import Completeness
-from audit_wrapper.database import Database
-from audit_wrapper.errors import CannotWrap, SettingsError, StoreUnavailable, TrailClosed
-from audit_wrapper.failures import Failures, words_of
-from audit_wrapper.inquiry import Inquiry
-from audit_wrapper.journal import Journal
+from audit_wrapper import (
+    embedded,
+)  # before our exit handler is registered, since they run backwards: the server ends after us
+from audit_wrapper.errors import StoreUnavailable, TrailClosed
 from audit_wrapper.logs import Log
-from audit_wrapper.observe import observed
-from audit_wrapper.pipeline import Pipeline, in_thread, open_journal
-from audit_wrapper.proxies import HostSubject
-from audit_wrapper.reconcile import ReconcileReport
-from audit_wrapper.recorder import Recorder
-from audit_wrapper.records import Action, PositionLink, Purpose, Seam
-from audit_wrapper.scopes import PositionScope
-from audit_wrapper.settings import Settings
-from audit_wrapper.status import FlushReport, Status
-from audit_wrapper.store.interface import Store
-from audit_wrapper.wrapping import Wrapping
+
+# What a trail is made of is imported when one is opened, all of it, before `open` returns: naming the class is cheap, no order
+# of the bot waits for an import, and no thread of ours is in the middle of one when the bot forks.
+if TYPE_CHECKING:
+    from audit_wrapper.backfill import BackfillProgress, BackfillReport
+    from audit_wrapper.clients import ClientSubject
+    from audit_wrapper.completeness import Completeness
+    from audit_wrapper.database import Database
+    from audit_wrapper.journal import Journal
+    from audit_wrapper.metrics import Seen
+    from audit_wrapper.reconcile import ReconcileReport
+    from audit_wrapper.records import Purpose
+    from audit_wrapper.scopes import PositionScope
+    from audit_wrapper.settings import Settings
+    from audit_wrapper.status import FlushReport, Status
+    from audit_wrapper.store.interface import Store
 
 logger = Log("audit_wrapper")
 
@@ -54,6 +52,12 @@ class AuditTrail:
     """
 
     def __init__(self, settings: Settings, journal: Journal, database: Database, *, beats: bool = True) -> None:
+        from audit_wrapper import audited, metrics  # noqa: F401  # `audited` is for later
+        from audit_wrapper.failures import Failures
+        from audit_wrapper.pipeline import Pipeline
+        from audit_wrapper.recorder import Recorder
+        from audit_wrapper.wrapping import Wrapping
+
         self._settings = settings
         self._failures = Failures({"account": settings.account, "journal": str(settings.journal)})
         self._metrics = metrics.of_trail(settings, self._failures)
@@ -95,13 +99,18 @@ class AuditTrail:
         cannot be written) or JournalInUse (another process writes there). A database that is away is no error: the
         journal keeps the records, `status()` says so, and delivery goes on trying.
         """
+        from audit_wrapper.settings import Settings
+
         named = {"dsn": dsn, "journal": journal, "account": account}
         return cls._open(Settings.load({**settings, **{name: one for name, one in named.items() if one is not None}}))
 
     @classmethod
     def _open(cls, loaded: Settings, *, beats: bool = True) -> Self:
+        from audit_wrapper.database import Database
+        from audit_wrapper.pipeline import open_journal
         from audit_wrapper.store.postgres import PostgresStore
 
+        _follow_forks()
         if loaded.dsn is not None:
             PostgresStore.check_dsn(loaded.dsn)
         else:
@@ -164,6 +173,10 @@ class AuditTrail:
         exchange, symbol: link only orders of these, where given. side ("buy" or "long", "sell" or "short"): the side
         that opens it, so that entries and exits can be told apart.
         """
+        from audit_wrapper.callframe import opening_side
+        from audit_wrapper.records import PositionLink
+        from audit_wrapper.scopes import PositionScope
+
         link = PositionLink(
             position_id=None if id is None else str(id),
             signal_id=signal_id,
@@ -179,23 +192,9 @@ class AuditTrail:
 
         purpose: entry, exit, stop_loss, take_profit or cancel; anything else raises SettingsError.
         """
-        try:
-            meant = Purpose(purpose) if purpose is not None else None
-        except ValueError:
-            raise SettingsError(f"there is no purpose {purpose!r}; the purposes are: {', '.join(Purpose)}") from None
+        from audit_wrapper.audited import audited
 
-        def decorate(function: _F) -> _F:
-            if not callable(function):
-                raise CannotWrap(f"audited() decorates functions, and this is a {type(function).__name__}")
-            names = tuple(inspect.signature(function).parameters)
-            is_method = names[:1] in (("self",), ("cls",))
-            if is_method:
-                names = names[1:]
-            row = calls.CallRow(function.__qualname__, Action.OTHER, names, meant, composite=True)
-            subject = HostSubject(function.__module__ or "?", None, self)
-            return cast("_F", observed(function, _AuditedHooks(self._recorder, row, subject, is_method)))
-
-        return decorate
+        return audited(self._recorder, self, purpose)
 
     # -- delivering
 
@@ -282,6 +281,8 @@ class AuditTrail:
 
     async def aclose(self) -> FlushReport:
         """`close()` without holding up the event loop."""
+        from audit_wrapper.pipeline import in_thread
+
         if self._closed is not None:
             return self._closed
         return await in_thread("close", self.close)
@@ -348,6 +349,8 @@ class AuditTrail:
         return self._closed
 
     def _start_asking(self) -> None:
+        from audit_wrapper.inquiry import Inquiry
+
         self._inquiry = Inquiry(self._recorder, self._settings, self._failures, self._clients, self._read)
 
     def _clients(self) -> dict[str, ClientSubject]:
@@ -359,6 +362,10 @@ class AuditTrail:
 
     async def _read(self, work: Callable[[Store], Awaitable[_T]]) -> _T:
         """Do this with the store, once everything recorded by now is in it; on a thread, so that no loop of the bot waits."""
+        import asyncio
+
+        from audit_wrapper.pipeline import in_thread
+
         flushed = await self.flush()
         if not flushed:
             raise StoreUnavailable(f"{flushed.undelivered} records are not in the database yet: {flushed.problem}")
@@ -378,6 +385,8 @@ class AuditTrail:
 
         What was the parent's is neither used nor closed nor collected: what the system knows of it is shared.
         """
+        from audit_wrapper.pipeline import Pipeline
+
         _parents.append((self._pipeline, self._inquiry))
         self._pipeline.disown()
         self._inquiry.inquirer.closed = True
@@ -397,9 +406,11 @@ class AuditTrail:
         except Exception as problem:  # inside a trade; the next run delivers
             self._failures.note("delivering in a forked process", problem)
 
-    def _seen(self) -> metrics.Seen:
+    def _seen(self) -> Seen:
+        from audit_wrapper.metrics import Seen
+
         delivery = self._pipeline.delivery
-        return metrics.Seen(
+        return Seen(
             status=self.status(),
             connected=delivery.state == "connected",
             heartbeat_age_s=None if delivery.looked_at is None else time.monotonic() - delivery.looked_at,
@@ -412,18 +423,6 @@ class AuditTrail:
             raise TrailClosed("this audit trail is closed; open a new one with AuditTrail.open(...)")
 
 
-class _AuditedHooks:
-    def __init__(self, recorder: Recorder, row: calls.CallRow, subject: HostSubject, is_method: bool) -> None:
-        self._recorder, self._row, self._subject, self._is_method = recorder, row, subject, is_method
-        self.leave, self.resume, self.durable = recorder.leave, recorder.resume, recorder.durable
-        self.returned, self.raised = recorder.returned, recorder.raised
-
-    def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame | None:
-        if self._is_method and instance is None:  # not bound by the wrapper: under a classmethod, from Python 3.13 on
-            args = args[1:]
-        return self._recorder.begin(Seam.MANAGER, self._row, self._subject, args, kwargs)
-
-
 _open_trails: set[AuditTrail] = set()  # not weak: what was wrapped goes on recording when the trail itself is dropped
 _parents: list[object] = []
 
@@ -431,6 +430,10 @@ _parents: list[object] = []
 @atexit.register
 def _close_all() -> None:
     """At the interpreter's exit. Recording goes on: exit handlers and daemon threads may trade until the very end."""
+    if not _open_trails:
+        return
+    from audit_wrapper.failures import words_of
+
     began = time.monotonic()
     for trail in list(_open_trails):
         try:
@@ -452,5 +455,8 @@ def _after_fork_in_child() -> None:
         trail._after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+@cache
+def _follow_forks() -> None:
+    """When all of ours is imported: these handlers run in order, and the journal's and the server's come before a trail's."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -26,13 +26,13 @@ from benchmarks.result import Table
 def main() -> int:
     """Run the parts that were asked for, each in a process of its own."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, *BY_OPTION, []], help="default: all but growth")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, *BY_OPTION, []], help="default: all but the last two")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--full", action="store_const", const="full", dest="effort", help="all that was asked for; an hour"
     )
     how.add_argument("--tiny", action="store_const", const="tiny", dest="effort", help="only to see that it runs")
-    parser.add_argument("--json", type=Path, default=Path("build/benchmarks.json"))
+    parser.add_argument("--json", type=Path, help="default: build/benchmarks.json; of parts alone build/PART.json")
     parser.add_argument(
         "--dsn", help="a PostgreSQL whose role may make databases; default: an embedded one, as it comes"
     )
@@ -41,6 +41,7 @@ def main() -> int:
     )
     parser.set_defaults(effort="usual")
     options = parser.parse_args()
+    options.json = options.json or Path("build") / f"{'-'.join(options.parts) or 'benchmarks'}.json"
     folder = Path(tempfile.mkdtemp(prefix="audit-wrapper-benchmarks-", dir=options.folder)).resolve()
     embedded = None if options.dsn else EmbeddedPostgres(folder / "postgres")
     try:
@@ -68,7 +69,13 @@ def _measured(options: argparse.Namespace, folder: Path, server: str) -> int:
         result = measured(part, place)
         shutil.rmtree(place.folder)
         seconds, after = time.monotonic() - at, machine.load()
-        written[part] = {"seconds": round(seconds, 1), "load_before": before, "load_after": after, **result.figures}
+        written[part] = {
+            "seconds": round(seconds, 1),
+            "load_before": before,
+            "load_after": after,
+            "tables": [dataclasses.asdict(table) for table in result.tables],
+            **result.figures,
+        }
         for table in result.tables:
             console.print(_shown(table))
         console.print(

@@ -11,7 +11,7 @@ class Effort:
     paced_calls: of each, one every `paced_gap_s`. rounds: turns that the calls of each are spread over. backlog: records in the
     journal while the loop is measured, loop_runs times for loop_s. delivered: records of the delivery's turns. kept: orders of
     which the bytes are weighed. load_s: how long the memory under load is watched. repeats: of everything short; loops: readings of one
-    payload timed together. sizes: events in the store and the journal, for `growth`."""
+    payload timed together. counted: orders of which the instructions are counted, count_runs times. sizes: events in the store and the journal, for `growth`."""
 
     calls: int
     slow_calls: int
@@ -27,6 +27,8 @@ class Effort:
     load_s: float
     repeats: int
     loops: int
+    counted: int
+    count_runs: int
     sizes: tuple[int, ...]
 
 
@@ -46,23 +48,27 @@ EFFORTS = {
         load_s=0.3,
         repeats=1,
         loops=1,
+        counted=10,
+        count_runs=1,
         sizes=(1_200, 2_400),
     ),
     "usual": Effort(
         calls=20_000,
-        slow_calls=1_500,
-        paced_calls=1_000,
+        slow_calls=1_000,
+        paced_calls=600,
         paced_gap_s=0.003,
         rounds=10,
-        backlog=100_000,
+        backlog=40_000,
         loop_runs=5,
         loop_s=3.0,
         delivered=8_000,
         delivery_runs=3,
         kept=1_500,
-        load_s=5.0,
+        load_s=3.0,
         repeats=7,
-        loops=200,
+        loops=100,
+        counted=400,
+        count_runs=2,
         sizes=(10_000, 100_000),
     ),
     "full": Effort(
@@ -80,6 +86,8 @@ EFFORTS = {
         load_s=60.0,
         repeats=31,
         loops=500,
+        counted=2_000,
+        count_runs=5,
         sizes=(10_000, 1_000_000, 10_000_000),
     ),
 }

@@ -8,20 +8,27 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 
+import audit_wrapper
 from benchmarks import backlog
 from benchmarks.apart import apart
 from benchmarks.place import Place
 from benchmarks.resident import ORDERS_PER_S, watched
 from benchmarks.result import Result, Table, spread
+from tests.torture.backlog import NOWHERE
 
 _IMPORTS = {
     "python alone": "pass",
+    "import asyncio": "import asyncio",  # which a bot has anyway
     "import audit_wrapper": "import audit_wrapper",
     "from audit_wrapper import AuditTrail": "from audit_wrapper import AuditTrail",
+    "and AuditTrail.open(...)": f"""
+from audit_wrapper import AuditTrail
+trail = AuditTrail.open({NOWHERE!r}, delivery="sidecar")""",
 }
 _TIMED = """
 import sys, time
@@ -35,7 +42,7 @@ print(len(sys.modules))
 
 def run(place: Place) -> Result:
     """Bytes, then memory, then imports."""
-    imports = _imports(place.effort.repeats)
+    imports = _imports(place)
     memory = asyncio.run(_memory(place))
     kept = asyncio.run(_kept(place))
     return Result([_bytes_table(kept), _memory_table(memory), _import_table(imports)], {
@@ -135,14 +142,19 @@ def _memory_table(memory: dict[str, dict[str, Any]]) -> Table:
 # -- imports
 
 
-def _imports(repeats: int) -> dict[str, dict[str, Any]]:
+def _imports(place: Place) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {name: {"ms": [], "cpu_ms": [], "process_ms": []} for name in _IMPORTS}
     lasting = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    for _ in range(repeats + 1):  # the first one compiles
+    lasting["PYTHONPATH"] = str(
+        Path(audit_wrapper.__file__).parents[1]
+    )  # the one that is measured, wherever that is run
+    for number in range(place.effort.repeats + 1):  # the first one compiles
+        here = place.folder / f"imports-{number}"  # a new journal each time
+        here.mkdir()
         for name, statement in _IMPORTS.items():
             began = time.perf_counter()
             program = [sys.executable, "-c", _TIMED.format(statement=statement)]
-            done = subprocess.run(program, capture_output=True, text=True, check=True, env=lasting)
+            done = subprocess.run(program, capture_output=True, text=True, check=True, env=lasting, cwd=here)
             whole = time.perf_counter() - began
             times, packages, modules = done.stdout.splitlines()
             for kind, seconds in zip(("ms", "cpu_ms"), times.split(), strict=True):

@@ -9,7 +9,7 @@ from benchmarks.place import Place
 from benchmarks.result import Result
 
 PARTS = ("order_path", "loop_lag", "delivery", "footprint", "adapters")
-BY_OPTION = ("growth",)
+BY_OPTION = ("growth", "instructions")
 
 
 def measured(part: str, place: Place) -> Result:

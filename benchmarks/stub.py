@@ -108,3 +108,9 @@ async def enter(manager: Any) -> dict[str, Any]:
     """One call of the bot."""
     order: dict[str, Any] = await manager.create_market_order(SYMBOL, "buy", 0.05)
     return order
+
+
+async def place(client: Any) -> dict[str, Any]:
+    """The same order, by a bot without a manager."""
+    order: dict[str, Any] = await client.create_order(SYMBOL, "market", "buy", 0.05)
+    return order

@@ -47,6 +47,9 @@ class End(NamedTuple):
     hash: bytes
 
 
+_end = End._make  # as fast as a tuple, which the class itself is not
+
+
 class Writer:
     """Appends. `refusal`: set when nobody may append any more, with the sentence to say."""
 
@@ -124,7 +127,7 @@ class Writer:
             digest = chain.link(previous, seq, payload)
             text = line.encode(seq, digest, payload)
             length = len(text)
-            after = End(segment, size + length, seq, digest)
+            after = _end((segment, size + length, seq, digest))
             # From here on nothing comes in between until the system has taken the line.
             if self.end is not before or self._begun is not None:
                 continue

@@ -28,7 +28,7 @@ async def rebuild(con: Connection, sql: Queries, progress: Callable[[str, int, i
         await con.execute(
             sql["mend_scopes"], [a.stream for a in arrivals], [a.seq for a in arrivals], [a.scope for a in arrivals]
         )
-        await route(con, sql, arrivals)  # every order is made anew below
+        await route(con, sql, arrivals, all_new=True)  # every order is made anew below
         await add_funding(con, sql, arrivals)
         if progress is not None:
             progress("records", min(after + _CHUNK, last), last)

@@ -15,7 +15,7 @@ from unittest.mock import MagicMock
 import ccxt
 import pytest
 
-from audit_wrapper.clients import is_ccxt, is_client
+from audit_wrapper.clients import ClientSubject, is_ccxt, is_client
 from audit_wrapper.errors import CannotWrap, TrailClosed
 from audit_wrapper.proxies import client_of, exchange_of
 from audit_wrapper.records import RecordKind
@@ -326,3 +326,15 @@ async def test_the_clients_own_id_counts_over_a_name_that_would_misread_it(trail
     manager.create_market_order = create_market_order
     await trail.wrap(manager).create_market_order("MNT/USDT:USDT", "buy", 1)
     assert {r.exchange for r in trail.records} == {"bybit"}
+
+
+def test_the_words_that_sign_are_those_of_now() -> None:
+    client = ccxt.binance({"apiKey": "first-key", "secret": "first-secret"})
+    subject = ClientSubject(client, "binance")
+    assert subject.secrets == ["first-key", "first-secret"]
+    client.apiKey, client.password = "second-key", "word-of-mine"
+    assert subject.secrets == ["second-key", "first-secret", "word-of-mine"]
+    client.apiKey = None
+    assert subject.secrets == ["first-secret", "word-of-mine"]
+    client.secret = "short"  # would be found in any text
+    assert subject.secrets == ["word-of-mine"]
