@@ -37,6 +37,11 @@ def decode(payload: bytes) -> Record:
     return record
 
 
+def as_text(value: object) -> bytes:
+    """A part of a record as `encode` writes it."""
+    return _encoder.encode(value)
+
+
 def exact_json(text: str) -> object:
     """Parse an exchange's answer keeping every digit: numbers with a point become `Decimal`, integers stay whole."""
     return _untyped.decode(text)

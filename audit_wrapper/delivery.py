@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import tenacity
 
@@ -32,7 +33,7 @@ from audit_wrapper.failures import Failures, in_words, words_of
 from audit_wrapper.journal import Entry, Journal
 from audit_wrapper.logs import Log
 from audit_wrapper.reading import Reading
-from audit_wrapper.records import Record
+from audit_wrapper.records import Record, RecordKind
 from audit_wrapper.routing import mentions
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.interface import Store
@@ -366,17 +367,9 @@ class Delivery:
     async def _read(self, after: int, most: int) -> _Ahead:
         """The next entries, and what they say; by and by, since the database works on those before them meanwhile."""
         entries, read = self._journal.read(after, most), list[Reading | CodecError]()
+        intents: dict[UUID, Reading] = {}
         for entry in unhurried(entries):
-            try:
-                if entry.damage:
-                    raise CodecError(entry.damage)
-                said = Reading(codec.decode(entry.payload))
-            except CodecError as problem:
-                read.append(problem)
-                continue
-            read.append(said)
-            with contextlib.suppress(Exception):  # the store says so when it gets there
-                mentions(said)
+            read.append(_said(entry, intents))
             if len(read) % _READ_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return _Ahead(after, entries, read)
@@ -459,6 +452,24 @@ class Delivery:
         except TimeoutError:
             return
         self._wake.clear()
+
+
+def _said(entry: Entry, intents: dict[UUID, Reading]) -> Reading | CodecError:
+    """What the entry says, or why it cannot be read. `intents`: by their ids, those before it."""
+    try:
+        if entry.damage:
+            raise CodecError(entry.damage)
+        said = Reading(codec.decode(entry.payload))
+    except CodecError as problem:
+        return problem
+    record = said.record
+    if record.kind is RecordKind.INTENT:
+        intents[record.record_id] = said
+    elif record.intent_id in intents:
+        said.follows(intents[record.intent_id])
+    with contextlib.suppress(Exception):  # the store says so when it gets there
+        mentions(said)
+    return said
 
 
 class _Loop(asyncio.SelectorEventLoop):

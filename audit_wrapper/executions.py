@@ -23,6 +23,7 @@ class Executions:
         self.fills: dict[str, Fill] = {}
         self.sources: dict[str, Source] = {}
         self.conflicts: set[str] = set()
+        self._quantity: Decimal | None = None  # of all, if it was asked since the last was taken
         self._fee_asked_for: dict[str, bool] = {}  # of each: its fee is what the exchange said when it was asked
 
     def __bool__(self) -> bool:
@@ -37,7 +38,9 @@ class Executions:
     @property
     def quantity(self) -> Decimal:
         """What these add up to."""
-        return total([quantity for _, quantity in self.whole])
+        if self._quantity is None:
+            self._quantity = total([quantity for _, quantity in self.whole])
+        return self._quantity
 
     @property
     def times(self) -> list[datetime]:
@@ -49,6 +52,7 @@ class Executions:
         number = fill.exchange_trade_id
         if number is None:
             return
+        self._quantity = None
         before = self.fills.get(number)
         if before is None:
             self.fills[number] = fill

@@ -7,8 +7,11 @@ shows the order as it was before (less filled, or less far) tells only what nobo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -65,7 +68,7 @@ class Placing(NamedTuple):
     part: str
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One record as it concerns one order. `seq` orders the records of one stream; a clock never does.
 
     `reading`: the record's, where it is at hand.
@@ -83,9 +86,30 @@ class Event(NamedTuple):
         return self.reading if self.reading is not None else Reading(self.record)
 
 
+@lru_cache(256)
 def places(part: str) -> bool:
     """Whether this part of a record places the order; by all others it is heard of."""
     return part.startswith(routing.PLACED) or part in ATTACHED
+
+
+class Known(msgspec.Struct, gc=False):
+    """An `OrderState` that grows."""
+
+    exchange_order_id: str | None = None
+    client_order_id: str | None = None
+    symbol: str | None = None
+    side: str | None = None
+    type: str | None = None
+    quantity: Decimal | None = None
+    filled_quantity: Decimal | None = None
+    remaining_quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    average_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    reduce_only: bool | None = None
+    exchange_status: str | None = None
+    created_at: datetime | None = None
+    exchange_at: datetime | None = None
 
 
 class Fold:
@@ -94,7 +118,7 @@ class Fold:
     def __init__(self, children: frozenset[str] = frozenset()) -> None:
         """children: ids of the regular orders that this one, a conditional order, became when it fired."""
         self._children = children
-        self.known = OrderState()
+        self.known = Known()
         self.placed: Record | None = None  # the first record that placed it
         self.placing: Placing | None = None
         self.stop: Stop | None = None
@@ -174,7 +198,7 @@ class Fold:
                 self.absent, self.found_by = record.reason, self.found_by or record.match.found_by
             else:
                 self.found_by = record.match.found_by
-                self._know(OrderState(exchange_order_id=record.match.exchange_order_id))
+                self.known.exchange_order_id = record.match.exchange_order_id
 
     def take_scope(self, event: Event) -> None:
         """A record that changes the orders of its scope without naming them: what it did to this one is inferred."""
@@ -244,7 +268,7 @@ class Fold:
         one = orders[index] if index < len(orders) else orders[0]
         of_child = one.id_kind == "order" and one.state.exchange_order_id in self._children
         if not of_child:
-            self._know(OrderState(exchange_order_id=one.state.exchange_order_id, symbol=one.state.symbol))
+            self._learn((("exchange_order_id", one.state.exchange_order_id), ("symbol", one.state.symbol)))
         if record.kind is not RecordKind.ACKNOWLEDGED:
             return
         if said.refusal(index) is not None:
@@ -254,12 +278,8 @@ class Fold:
             state = _as_its_parent(state)
         if record.action is Action.AMEND:
             if not of_child:
-                self._know(
-                    OrderState(
-                        quantity=one.state.quantity,
-                        limit_price=one.state.limit_price,
-                        trigger_price=one.state.trigger_price,
-                    ),
+                self._learn(
+                    [(name, getattr(one.state, name)) for name in ("quantity", "limit_price", "trigger_price")],
                     gaps_only=self._is_done(),
                 )
             self._move(OrderStatus.NEW, None)
@@ -285,7 +305,7 @@ class Fold:
             self._know(state, gaps_only=self._said >= 0)
         if state.order_status is not None or state.filled_quantity is not None:
             self._answered(state, event)
-        self._know(OrderState(exchange_order_id=state.exchange_order_id, created_at=state.created_at))
+        self._learn((("exchange_order_id", state.exchange_order_id), ("created_at", state.created_at)))
         for fill in one.fills:
             self.executions.take(fill, source)
             self.fee_asked = True
@@ -343,7 +363,7 @@ class Fold:
         )  # one thing, two words
         goes_with = replaced or (state.order_status is self.status and (not older or was is not self.status))
         if state.exchange_status is not None and (goes_with if rank is not None else self._said < _DONE and not older):
-            self.known = _with(self.known, {"exchange_status": state.exchange_status})
+            self.known.exchange_status = state.exchange_status
         self._executed(state, event.record, before)
 
     def _executed(self, state: OrderState, record: Record, before: Decimal | None) -> None:
@@ -357,20 +377,22 @@ class Fold:
         elif filled and state.exchange_at is not None and not self._reported_at[0]:
             self._reported_at = (True, state.exchange_at)
         if more or (state.average_price is not None and (filled is not None or self.known.average_price is None)):
-            self.known = _with(self.known, {"average_price": state.average_price})
+            self.known.average_price = state.average_price
         if more or (state.fees and (filled is not None or not self.fees)):
             self.fees = state.fees
 
     def _know(self, state: OrderState, *, gaps_only: bool = False) -> None:
-        changes = {
-            name: value
-            for name in _MERGED
-            if (value := getattr(state, name)) is not None
-            and (getattr(self.known, name) is None or not (gaps_only or name in _NEVER_CHANGE))
-        }
-        filled = max((q for q in (self.known.filled_quantity, state.filled_quantity) if q is not None), default=None)
-        changes["filled_quantity"] = filled
-        self.known = _with(self.known, changes)
+        self._learn(zip(_MERGED, _merged(state), strict=True), gaps_only=gaps_only)
+        said, known = state.filled_quantity, self.known.filled_quantity
+        if said is not None and (known is None or said > known):
+            self.known.filled_quantity = said
+
+    def _learn(self, told: Iterable[tuple[str, object]], *, gaps_only: bool = False) -> None:
+        known = self.known
+        for name, value in told:
+            if value is None or ((gaps_only or name in _NEVER_CHANGE) and getattr(known, name) is not None):
+                continue
+            setattr(known, name, value)
 
     def _never_existed(self) -> None:
         """Nothing of this order ever was at the exchange, as far as the exchange itself has not said otherwise."""
@@ -455,12 +477,14 @@ _MERGED = (
 # the answer to a stop may call itself "market" and leave out what was asked (ccxt on Binance's algo orders); the first
 # that knew is right
 _NEVER_CHANGE = ("type", "side", "symbol")
+_merged = attrgetter(*_MERGED)
 
 
 def _with(state: OrderState, changes: dict[str, object]) -> OrderState:
     return msgspec.structs.replace(state, **changes)
 
 
+@lru_cache(256)
 def _position(part: str) -> int:
     _, _, number = part.partition(".")
     return int(number) if number.isdigit() else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -28,6 +29,9 @@ _STOP_PURPOSE = {
     "TRAILING_STOP_MARKET": Purpose.STOP_LOSS,
     "TAKE_PROFIT": Purpose.TAKE_PROFIT,
 }
+
+
+_place = attrgetter("seq", "part")
 
 
 class Projected(NamedTuple):
@@ -50,9 +54,13 @@ def project(order_key: UUID, events: Sequence[Event], scope_events: Sequence[Eve
     order's scope without naming them (see `routing.scope_of`); those from before the order are passed over.
     """
     fold = Fold(_children(events))
-    # the journal of the bot that placed it first: what was asked comes before what others heard of it
-    placing = {event.stream for event in events if places(event.part)}
-    for event in sorted(events, key=lambda e: (e.stream not in placing, e.stream, e.seq, e.part)):
+    if len(events) == 1 or all(event.stream is events[0].stream for event in events):
+        events = sorted(events, key=_place)
+    else:
+        # the journal of the bot that placed it first: what was asked comes before what others heard of it
+        placing = {event.stream for event in events if places(event.part)}
+        events = sorted(events, key=lambda e: (e.stream not in placing, e.stream, e.seq, e.part))
+    for event in events:
         fold.take(event)
     for event in sorted(scope_events, key=lambda e: (e.stream, e.seq)):
         fold.take_scope(event)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from audit_wrapper import calls
+from audit_wrapper import calls, codec
 from audit_wrapper.codec import exact_json
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked
@@ -24,6 +25,10 @@ from audit_wrapper.exchanges.sighting import Sighting
 from audit_wrapper.records import Action, Call, OrderState, Record, RecordKind, Seam
 
 _TRIGGER_NAMES = ("triggerPrice", "stopPrice", "stop_price", "stopLossPrice", "takeProfitPrice", "new_sl_price")
+
+_SEVERAL = ("fees", "fills")
+_SINGLE = tuple(name for name in OrderState.__struct_fields__ if name not in _SEVERAL)
+_values = attrgetter(*_SINGLE)
 
 
 class Reading:
@@ -38,6 +43,13 @@ class Reading:
         self.mentions: tuple[Any, ...] | None = None  # `routing.mentions`, once it was asked
         self._answers: dict[int | None, Mapping[str, Any] | None] = {}
         self._states: dict[int | None, OrderState | None] = {}
+        self._intent: Reading | None = None  # one that asks the very same
+
+    def follows(self, intent: Reading) -> None:
+        """Take over what was asked from the record of its intent, if that is the same there: it is read once then."""
+        mine, other = _asking(self.record), _asking(intent.record)
+        if mine == other and codec.as_text(mine) == codec.as_text(other):  # 1 is True, and 10 is 10.0
+            self._intent = intent
 
     @classmethod
     def of(cls, said: Record | Reading) -> Reading:
@@ -47,7 +59,7 @@ class Reading:
     @cached_property
     def asked(self) -> tuple[Asked, ...]:
         """As `asked`."""
-        return asked(self.record)
+        return asked(self.record) if self._intent is None else self._intent.asked
 
     @cached_property
     def sightings(self) -> tuple[Sighting, ...]:
@@ -78,6 +90,11 @@ class Reading:
         if judged is None or judged.kind is not RecordKind.REJECTED:
             return None
         return f"{judged.code}: {judged.words}"
+
+
+def _asking(record: Record) -> tuple[object, ...]:
+    """All that `asked` looks at."""
+    return record.exchange, record.action, record.call, record.meant, record.request
 
 
 def asked(record: Record) -> tuple[Asked, ...]:
@@ -189,11 +206,8 @@ def compact(symbol: str | None) -> str | None:
 def _over(strong: Asked, weak: Asked | None) -> Asked:
     if weak is None:
         return strong
-    known = {
-        name: value
-        for name in OrderState.__struct_fields__
-        if (value := getattr(strong.state, name)) is not None and value != ()
-    }
+    known = {name: value for name, value in zip(_SINGLE, _values(strong.state), strict=True) if value is not None}
+    known |= {name: several for name in _SEVERAL if (several := getattr(strong.state, name))}
     if weak.state.symbol is not None and "/" in weak.state.symbol:
         known["symbol"] = weak.state.symbol  # ccxt's spelling says more than the exchange's
     return msgspec.structs.replace(strong, state=msgspec.structs.replace(weak.state, **known))
@@ -204,7 +218,9 @@ def _of_call(call: Call, record: Record) -> Asked:
     row = calls.row(call)
     params = given.get("params")
     extra: Mapping[str, Any] = params if isinstance(params, Mapping) else {}
-    trigger = next((given.get(n) or extra.get(n) for n in _TRIGGER_NAMES if given.get(n) or extra.get(n)), None)
+    trigger = None
+    if not (given.keys().isdisjoint(_TRIGGER_NAMES) and extra.keys().isdisjoint(_TRIGGER_NAMES)):
+        trigger = next((value for n in _TRIGGER_NAMES if (value := given.get(n) or extra.get(n))), None)
     kind = _text(given.get("type")) or (row.type if row is not None else None)
     reduce_only = given.get("reduce_only", extra.get("reduceOnly"))
     target = given.get("order_id") or given.get("id")

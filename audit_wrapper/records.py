@@ -144,8 +144,8 @@ def uuid7() -> UUID:
     return made
 
 
-class _Value(msgspec.Struct, frozen=True, omit_defaults=True):
-    pass
+class _Value(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Out of the collector's sight: it holds values and what JSON can say, so it is never a part of a cycle."""
 
 
 class Fee(_Value, frozen=True, kw_only=True):

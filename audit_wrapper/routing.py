@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID, uuid3, uuid5
 
+import msgspec
+
 from audit_wrapper.exchanges import adapter_for
 from audit_wrapper.exchanges.asked import Asked
 from audit_wrapper.reading import Reading, compact
@@ -40,14 +42,14 @@ class Alias(NamedTuple):
     value: str
 
 
-class Mention(NamedTuple):
+class Mention(msgspec.Struct, frozen=True, gc=False):
     """One order that a record speaks of: every alias it shows, and which part of the record concerns it."""
 
     aliases: tuple[Alias, ...]
     part: str
 
 
-class Route(NamedTuple):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """The order a part of a record belongs to."""
 
     order_key: UUID
@@ -132,7 +134,7 @@ class Index:
 
     def current(self, key: UUID) -> UUID:
         """The key an order goes by now, after merges."""
-        while key in self.merged:
+        while self.merged and key in self.merged:
             key = self.merged[key]
         return key
 
@@ -141,14 +143,20 @@ class Index:
         found = {
             self.current(key) for alias, known in places for symbol, key in known if same_symbol(symbol, alias.symbol)
         }
-        # its own key counts too: the order's intent may arrive after records that know it by its id alone
-        own = self.current(_own_key(mention, record))
-        key = min(found | {own}, key=_seniority)
-        # others may name it by the intent that made it before it was heard of; nobody knows a key made from an id
-        for loser in (found if own.version == 3 else found | {own}) - {key}:
+        intent = _intent_key(mention, record)
+        if intent is None and any(key.version != 3 for key in found):
+            key = min(found, key=_seniority) if len(found) > 1 else next(iter(found))
+        else:
+            # its own key counts too: the order's intent may arrive after records that know it by its id alone
+            own = self.current(intent or _key_of_id(mention))
+            key = min(found | {own}, key=_seniority) if found else own
+            # others may name it by the intent that made it before it was heard of; nobody knows a key made from an id
+            if own.version != 3:
+                found.add(own)
+        for loser in found - {key}:
             self.merged[loser] = key
         for alias, known in places:
-            if not any(symbol == alias.symbol and self.current(k) == key for symbol, k in known):
+            if (alias.symbol, key) not in [(symbol, self.current(k)) for symbol, k in known]:
                 known.append((alias.symbol, key))
                 self.learned[alias] = key
         return key
@@ -156,7 +164,8 @@ class Index:
 
 def _name(alias: Alias) -> tuple[str, str, str, str]:
     """An alias without the symbol, whose spelling may differ."""
-    return alias.exchange, alias.account, alias.kind, alias.value
+    exchange, account, _, kind, value = alias
+    return exchange, account, kind, value
 
 
 def _seniority(key: UUID) -> tuple[bool, UUID]:
@@ -165,14 +174,19 @@ def _seniority(key: UUID) -> tuple[bool, UUID]:
     return (key.version == 3, key)
 
 
-def _own_key(mention: Mention, record: Record) -> UUID:
+def _intent_key(mention: Mention, record: Record) -> UUID | None:
+    """The key of an order by the intent that makes it; None: the mention does not know that."""
     if record.kind is RecordKind.MATCHED and record.match is not None:
         return key_of_part(record.match.intent_id, record.match.part)
-    intent = next((a for a in mention.aliases if a.kind == "intent"), None)
-    if intent is None or mention.part == TARGET:
-        named = next((a for a in mention.aliases if a.kind != "intent"), mention.aliases[0])
-        return uuid3(_EXTERNAL, "|".join(named))
+    if mention.part == TARGET or "intent" not in [alias.kind for alias in mention.aliases]:
+        return None
     return key_of_part(record.intent_id or record.record_id, mention.part)
+
+
+def _key_of_id(mention: Mention) -> UUID:
+    """The key of an order that is known by an id of the exchange alone."""
+    named = next((alias for alias in mention.aliases if alias.kind != "intent"), mention.aliases[0])
+    return uuid3(_EXTERNAL, "|".join(named))
 
 
 def intent_alias(exchange: str, account: str, intent_id: UUID, part: str) -> Alias:

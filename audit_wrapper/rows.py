@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 
-class _Row(msgspec.Struct, frozen=True):
+class _Row(msgspec.Struct, frozen=True, gc=False):
     def keys(self) -> tuple[str, ...]:
         """The column names."""
         return self.__struct_fields__

@@ -8,7 +8,7 @@ import msgspec
 from audit_wrapper.records import Action, OrderState
 
 
-class Stop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Stop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A stop attached to a position or to an order. `removed`: it is taken away (Bybit writes a price of 0).
 
     `size` is set where it covers only part of the position. A trailing stop has a `distance`, and a trigger
@@ -23,7 +23,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     distance: Decimal | None = None
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One request. `state` is the order as sent; for a cancel or an amendment it names the target.
 
     `id_kind` says which number space the ids are of ("algo": Binance conditional orders). `conditional`, for

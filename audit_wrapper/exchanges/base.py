@@ -192,7 +192,7 @@ class ExchangeAdapter(ReadsSightings):
         if quantity is not None and filled is not None:
             remaining = total([quantity, filled.copy_negate()]) if filled <= quantity else None
         symbol = symbol_of(seen.ccxt, market) or state.symbol
-        fills = tuple(
+        fills = state.fills and tuple(
             msgspec.structs.replace(
                 fill,
                 exchange_order_id=fill.exchange_order_id or state.exchange_order_id,
@@ -204,9 +204,11 @@ class ExchangeAdapter(ReadsSightings):
             for fill in state.fills
             if fill.price is not None and fill.quantity is not None  # Kraken lists the bare ids of its trades
         )
-        fills = tuple(dict.fromkeys(fills))  # ccxt.pro keeps the execution of a message in the order's trades too
-        fees = state.fees or (fees_of_fills(fills) if _are_all(fills, filled) else ())
-        if not filled and not any(fee.amount for fee in fees):
+        fills = fills and tuple(
+            dict.fromkeys(fills)
+        )  # ccxt.pro keeps the execution of a message in the order's trades too
+        fees = state.fees or (fees_of_fills(fills) if fills and _are_all(fills, filled) else ())
+        if fees and not filled and not any(fee.amount for fee in fees):
             fees = ()  # a zero where nothing was filled is a field without a value, not a fee
         return msgspec.structs.replace(state, symbol=symbol, remaining_quantity=remaining, fills=fills, fees=fees)
 

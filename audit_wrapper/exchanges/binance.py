@@ -48,6 +48,9 @@ TYPES = {
 }
 _ID = ("orderId", "algoId", "strategyId")
 _STATUS = ("status", "algoStatus", "strategyStatus")
+_ORDER = (*_ID, *_STATUS, "executedQty")
+_EXECUTION = ("qty", "quantity", "commission")
+_ORDERS_OWN = ("origQty", "executedQty", "clientOrderId", "clientAlgoId", *_STATUS)
 _CAUSES = {
     "autoclose-": Cause.LIQUIDATION,
     "adl_autoclose": Cause.AUTO_DELEVERAGING,
@@ -55,6 +58,7 @@ _CAUSES = {
     "delivery_autoclose-": Cause.SETTLEMENT,
     "delivery-": Cause.SETTLEMENT,
 }
+_OF_THE_EXCHANGE = tuple(_CAUSES)
 _FUNDING = frozenset({"FUNDING_FEE", "SPECIAL_FUNDING_FEE"})
 _NOT_TRIGGERED = frozenset({"NEW", "CANCELED", "CANCELLED", "EXPIRED", "REJECTED"})
 
@@ -133,11 +137,11 @@ class Binance(ExchangeAdapter):
             return None
         if _is_execution(raw):
             return "fill"
-        return "order" if any(id_of(raw.get(name)) is not None for name in _ID) else super()._part(seen)
+        return "order" if _is_named(raw, _ID) else super()._part(seen)
 
     def _read_order(self, seen: Seen, market: Market | None) -> OrderState:
         raw = stream.order(seen.raw)
-        if not any(name in raw for name in (*_ID, *_STATUS, "executedQty")):
+        if raw.keys().isdisjoint(_ORDER):
             return super()._read_order(seen, market)
         quantity, filled, average = _numbers(raw)
         word = first(raw, _STATUS)
@@ -178,7 +182,7 @@ class Binance(ExchangeAdapter):
             raw = only(list(stream.executions(raw)))
             if not raw:
                 return Fill()
-        if not any(name in raw for name in ("qty", "quantity", "commission")):
+        if raw.keys().isdisjoint(_EXECUTION):
             return super()._read_fill(seen, market)
         buyer = truth_of(first(raw, ("isBuyer", "buyer")))
         side = side_of(raw.get("side")) or (None if buyer is None else "buy" if buyer else "sell")
@@ -234,16 +238,20 @@ def _fills(seen: Seen) -> list[Any]:
 
 def _is_execution(raw: Raw) -> bool:
     """A row of userTrades; an order has a status, a client id or a quantity of its own."""
-    if not any(name in raw for name in ("qty", "quantity")) or "price" not in raw:
+    if not ("qty" in raw or "quantity" in raw) or "price" not in raw:
         return False
-    return any(id_of(raw.get(name)) is not None for name in ("id", "tradeId")) and not any(
-        name in raw for name in ("origQty", "executedQty", "clientOrderId", "clientAlgoId", *_STATUS)
-    )
+    return raw.keys().isdisjoint(_ORDERS_OWN) and _is_named(raw, ("id", "tradeId"))
+
+
+def _is_named(raw: Raw, names: tuple[str, ...]) -> bool:
+    return bool([name for name in names if name in raw and id_of(raw[name]) is not None])
 
 
 def _cause(raw: Raw) -> Cause | None:
     client_id = text_of(first(raw, ("origClientOrderId", "clientOrderId"))) or ""
-    by_id = next((cause for prefix, cause in _CAUSES.items() if client_id.startswith(prefix)), None)
+    by_id = None
+    if client_id.startswith(_OF_THE_EXCHANGE):
+        by_id = next(cause for prefix, cause in _CAUSES.items() if client_id.startswith(prefix))
     return by_id or (Cause.LIQUIDATION if "LIQUIDATION" in (raw.get("type"), raw.get("origType")) else None)
 
 

@@ -81,12 +81,13 @@ _MONEY = frozenset({"dci/product/auto_compound/edit", "giftcard/buyCode", "minin
 _NOTHING = frozenset({"order/test", "sor/order/test", "listenKey", "userDataStream", "userListenToken"})
 """Not a read, but nothing changes: an order is validated, a data stream is kept open."""
 
+_BOOKS = ("um/", "cm/", "margin/")
 _TYPES = {"STOP": "STOP_LIMIT", "STOP_LOSS": "STOP_MARKET", "STOP_LOSS_LIMIT": "STOP_LIMIT"}
 
 
 def _tail(path: object) -> str:
     _, rest = split_version(path)
-    return re.sub(r"^(um|cm|margin)/", "", rest)
+    return re.sub(r"^(um|cm|margin)/", "", rest) if rest.startswith(_BOOKS) else rest
 
 
 def action_at(method: object, path: object) -> tuple[bool, Action | None]:

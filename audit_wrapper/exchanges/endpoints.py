@@ -8,6 +8,7 @@ because of it, except reads that are certain.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from audit_wrapper.exchanges.numbers import text_of
@@ -127,7 +128,12 @@ def _names(api: Any, depth: int = 0) -> Iterator[str]:
 
 def split_version(path: object) -> tuple[str, str]:
     """A path as (prefix, rest): '/fapi/v1/order' is ('fapi', 'order'), '/v5/order/create' ('v5', 'order/create')."""
-    where = (text_of(path) or "").split("?", 1)[0].strip("/")
+    return _split((text_of(path) or "").split("?", 1)[0])
+
+
+@lru_cache(256)
+def _split(path: str) -> tuple[str, str]:
+    where = path.strip("/")
     found = re.match(r"^(?:((?:[a-z]?api))/)?(v\d+)/(.+)$", where)
     if found is None:
         return "", where

@@ -14,12 +14,15 @@ import msgspec
 from audit_wrapper import codec
 
 _DEEP = 40
+_WHOLE = frozenset({str, int, bool, type(None)})
 
 
 def exact_info(info: Any, text: str | None) -> Any:
     """`info` with exact numbers, or `info` itself where it is not found in `text` for certain. Never raises."""
     if not isinstance(info, Mapping) or not info or not isinstance(text, str):
         return info
+    if type(info) is dict and _WHOLE.issuperset(map(type, info.values())):
+        return info  # nothing in it went through a float
     try:
         as_floats, exactly = msgspec.json.decode(text), codec.exact_json(text)
         found = [exact for lossy, exact in _objects(as_floats, exactly, 0) if _same(lossy, info, 0)]

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation, localcontext
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -19,6 +19,9 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST = 200  # characters of a number; the longest real one (a token amount in its smallest unit) has under 80
 _WIDEST = 100  # decimal places either side of the point; beyond that it is not an amount of anything
+
+_EXACT = Context(prec=2 * _WIDEST + _LONGEST)
+_ZERO = Decimal(0)
 
 _REMEMBERED = 4096  # texts of numbers; sizes and zeros come again and again
 _NO_MAPPINGS = frozenset({type(None), str, int, bool, float, Decimal, list, tuple})  # asking an ABC takes longer
@@ -30,7 +33,7 @@ Raw = dict[str, Any]
 def decimal_of(value: object) -> Decimal | None:
     """The number in `value`, exactly, or None where there is none ('', '-', 'NULL_VAL', '12%', nan, True)."""
     if isinstance(value, str):
-        text = value.strip()
+        text = value if len(value) <= _LONGEST else value.strip()
         return _number_in(text) if len(text) <= _LONGEST else None
     if value is None or isinstance(value, bool):
         return None
@@ -52,6 +55,7 @@ def decimal_of(value: object) -> Decimal | None:
 
 @lru_cache(_REMEMBERED)
 def _number_in(text: str) -> Decimal | None:
+    text = text.strip()
     try:
         return _amount(Decimal(text)) if _NUMBER.fullmatch(text) else None
     except (ArithmeticError, ValueError):
@@ -88,9 +92,10 @@ def quotient(dividend: Decimal, divisor: Decimal) -> Decimal | None:
 
 def total(numbers: list[Decimal]) -> Decimal:
     """The exact sum: no digit is rounded away, however far apart the summands are."""
-    with localcontext() as context:
-        context.prec = 2 * _WIDEST + _LONGEST
-        return sum(numbers, Decimal(0))
+    whole = _ZERO
+    for number in numbers:
+        whole = _EXACT.add(whole, number)
+    return whole
 
 
 def product(numbers: list[Decimal]) -> Decimal | None:

@@ -7,7 +7,7 @@ import msgspec
 from audit_wrapper.records import Fill, OrderState
 
 
-class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+class Sighting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One order seen at the exchange.
 
     `state` holds little more than the ids where only executions are shown; its `fills` are empty. `id_kind`: the number

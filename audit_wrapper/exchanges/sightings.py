@@ -7,9 +7,9 @@ their own, so that it does not matter in which order, or how often, they were ha
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,7 +27,7 @@ _DEEP = 8  # envelopes within envelopes; a real message has three
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 
 
-class Seen(NamedTuple):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """One order or trade as handed in: ccxt's dict (or a bot's OrderResult as a dict) and the raw payload."""
 
     ccxt: Raw
@@ -45,7 +45,8 @@ class _Heard:
         self.understood = True
 
     def sightings(self) -> tuple[Sighting, ...]:
-        return (*dict.fromkeys(self.orders), *_by_order(self.executions))
+        orders = self.orders if len(self.orders) < 2 else dict.fromkeys(self.orders)
+        return (*orders, *_by_order(self.executions))
 
 
 class ReadsSightings(ABC):
@@ -146,7 +147,7 @@ class ReadsSightings(ABC):
                 return False
             heard.orders.append(
                 Sighting(
-                    state=msgspec.structs.replace(state, fills=()),
+                    state=msgspec.structs.replace(state, fills=()) if state.fills else state,
                     id_kind=self._id_kind(seen),
                     child_order_id=self._child_id(seen),
                     attached=self._attached(seen),
@@ -164,6 +165,8 @@ class ReadsSightings(ABC):
 
 def readable(value: object) -> object:
     """Text and bytes parsed exactly; lists (ccxt.pro's caches are lists too) and mappings as plain ones."""
+    if type(value) is dict:
+        return value or None
     if isinstance(value, (bytes, bytearray, memoryview)):
         value = bytes(value).decode("utf-8", "replace")
     if isinstance(value, str):
@@ -193,8 +196,10 @@ def _is_of(market: Market | None, seen: Seen) -> bool:
     return own is None or market.exchange_symbol is None or own in (market.exchange_symbol, market.symbol)
 
 
-def _by_order(executions: Iterable[Sighting]) -> list[Sighting]:
+def _by_order(executions: list[Sighting]) -> list[Sighting]:
     """One sighting for each order; what is said of the order itself is from its last execution."""
+    if len(executions) < 2:
+        return executions
     groups: dict[tuple[object, ...], list[Sighting]] = {}
     for one in executions:
         state = one.state

@@ -16,12 +16,13 @@ import asyncpg
 import msgspec
 
 from audit_wrapper import codec, routing
-from audit_wrapper.errors import InvalidRow, StreamConflict
+from audit_wrapper.errors import InvalidRow, StoreError, StreamConflict
 from audit_wrapper.fold import ATTACHED
 from audit_wrapper.projection import Event, Projected, funding_of, project
 from audit_wrapper.reading import Reading
 from audit_wrapper.records import Record
 from audit_wrapper.rows import FillRow, FundingRow, OrderRow, TradeRow
+from audit_wrapper.store import positions
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
 from audit_wrapper.unhurried import unhurried
@@ -30,6 +31,7 @@ Place = tuple[UUID, int]  # stream and seq
 Group = tuple[str, str]  # exchange and account
 _REFRESHED_AT_ONCE = 1_000  # orders whose records are held in memory
 _EVENT = (
+    "stream",
     "seq",
     "record_id",
     "kind",
@@ -85,21 +87,35 @@ class Arrival(NamedTuple):
         """What was journaled."""
         return self.said.record
 
-    @property
-    def aliases(self) -> tuple[routing.Alias, ...]:
-        """Every alias to look up before the record can be routed."""
-        return tuple(alias for mention in self.mentions for alias in mention.aliases)
+
+class NotNew(StoreError):
+    """Something of a batch that was taken for new is there: deliver it again, without taking that for granted."""
 
 
 async def deliver(
-    con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]
+    con: Connection,
+    sql: Queries,
+    stream: UUID,
+    entries: Sequence[Entry],
+    records: Sequence[Record | Reading],
+    *,
+    all_new: bool = False,
 ) -> tuple[set[UUID], set[Group]]:
-    """Store a batch inside the caller's transaction. Returns the orders it touched, and the groups they are of."""
+    """Store a batch inside the caller's transaction. Returns the orders it touched, and the groups they are of.
+
+    all_new: none of the entries is there, nor anything of an order that they are the first to speak of, as it is with nearly
+    every batch: that goes in by COPY, at a third of what ON CONFLICT costs. NotNew: it was there after all (a batch that is
+    repeated, tables that were damaged or put back in part), and the transaction is of no use any more.
+    """
     arrivals = [Arrival.of(stream, e.seq, r) for e, r in unhurried(zip(entries, records, strict=True))]
     groups = groups_of(arrivals)
     await lock(con, sql, groups, stream)
-    new = await _insert_events(con, sql, stream, entries, arrivals)
-    touched = await _apply(con, sql, [arrival for arrival in arrivals if arrival.seq in new])
+    if all_new:
+        await _copy(con, "events", _EVENT, sorted(_event_rows(entries, arrivals), key=lambda row: row[1]))
+        touched = await _apply(con, sql, arrivals, all_new=True)
+    else:
+        new = await _insert_events(con, sql, stream, entries, arrivals)
+        touched = await _apply(con, sql, [arrival for arrival in arrivals if arrival.seq in new])
     last = max(entries, key=lambda e: e.seq)
     await con.execute(sql["advance_stream"], stream, last.seq, last.hash)
     return touched, groups
@@ -108,7 +124,7 @@ async def deliver(
 def groups_of(arrivals: Iterable[Arrival]) -> set[Group]:
     """Every group of orders that these records may touch."""
     return {(a.record.exchange or "", a.record.account) for a in arrivals} | {
-        (alias.exchange, alias.account) for a in arrivals for alias in a.aliases
+        alias[:2] for a in arrivals for mention in a.mentions for alias in mention.aliases
     }
 
 
@@ -125,16 +141,14 @@ def _lock_number(*names: str) -> int:
     return int.from_bytes(digest.digest(), "big", signed=True)
 
 
-async def _insert_events(
-    con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], arrivals: Sequence[Arrival]
-) -> set[int]:
-    records = [a.record for a in arrivals]
-    rows = [
+def _event_rows(entries: Sequence[Entry], arrivals: Sequence[Arrival]) -> list[tuple[Any, ...]]:
+    return [
         (
+            a.stream,
             e.seq,
             r.record_id,
-            r.kind.value,
-            r.action.value,
+            r.kind,
+            r.action,
             r.exchange,
             r.account,
             r.operation.correlation_id if r.operation else None,
@@ -145,16 +159,17 @@ async def _insert_events(
             e.hash,
             e.payload.decode("utf-8"),
         )
-        for e, a, r in zip(entries, arrivals, records, strict=True)
+        for e, a in zip(entries, arrivals, strict=True)
+        for r in (a.record,)
     ]
-    try:
-        # what is new, as nearly everything is, goes in so at a third of what ON CONFLICT costs
-        async with con.transaction():
-            await _copy(con, "events", ("stream", *_EVENT), [(stream, *row) for row in sorted(rows)])
-        return {e.seq for e in entries}
-    except asyncpg.UniqueViolationError:
-        inserted = await con.fetch(sql["insert_events"], stream, *_columns(rows, len(_EVENT)))
-    new = {row["seq"] for row in inserted}
+
+
+async def _insert_events(
+    con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], arrivals: Sequence[Arrival]
+) -> set[int]:
+    records = [a.record for a in arrivals]
+    columns = _columns(_event_rows(entries, arrivals), len(_EVENT))
+    new = {row["seq"] for row in await con.fetch(sql["insert_events"], stream, *columns[1:])}
     before = [(e, r) for e, r in zip(entries, records, strict=True) if e.seq not in new]
     if before:
         others = await con.fetch(
@@ -178,15 +193,18 @@ async def _insert_events(
 
 
 async def _copy(con: Connection, table: str, columns: Sequence[str] | None, rows: Sequence[tuple[Any, ...]]) -> None:
-    """New rows of a table of ours, in this order."""
-    await con.copy_records_to_table(table, schema_name="audit", columns=columns, records=unhurried(rows))
+    """New rows of a table of ours, in this order. Raises NotNew if one is there."""
+    try:
+        await con.copy_records_to_table(table, schema_name="audit", columns=columns, records=unhurried(rows))
+    except asyncpg.UniqueViolationError as problem:
+        raise NotNew(f"audit.{table} has rows already that were to be new: {problem.detail}") from problem
 
 
-async def _apply(con: Connection, sql: Queries, arrivals: Sequence[Arrival]) -> set[UUID]:
+async def _apply(con: Connection, sql: Queries, arrivals: Sequence[Arrival], *, all_new: bool = False) -> set[UUID]:
     """Bring the rows up to date with records that were stored just now. Returns the orders whose rows changed."""
     if not arrivals:
         return set()
-    touched, fresh = await route(con, sql, arrivals)
+    touched, fresh = await route(con, sql, arrivals, all_new=all_new)
     await add_funding(con, sql, arrivals)
     touched |= await _orders_in_scopes(con, sql, [a for a in arrivals if a.scope is not None])
     keys, decoded = sorted(touched), {(a.stream, a.seq): a.said for a in arrivals}
@@ -237,13 +255,14 @@ async def add_funding(con: Connection, sql: Queries, arrivals: Sequence[Arrival]
 
 
 async def route(
-    con: Connection, sql: Queries, arrivals: Sequence[Arrival]
+    con: Connection, sql: Queries, arrivals: Sequence[Arrival], *, all_new: bool = False
 ) -> tuple[set[UUID], dict[UUID, Sequence[Event]]]:
     """Decide which orders the records speak of, and write that down.
 
-    Returns these orders; and of those that were never heard of before the events, which are all they have.
+    Returns these orders; and, if `all_new` (see `deliver`), of those that were never heard of before the events, which are
+    all they have.
     """
-    known = await _known_aliases(con, sql, {alias for a in arrivals for alias in a.aliases})
+    known = await _known_aliases(con, sql, {alias for a in arrivals for m in a.mentions for alias in m.aliases})
     index = routing.Index(known)
     routed: list[tuple[UUID, Arrival, str]] = []
     for arrival in unhurried(arrivals):
@@ -253,22 +272,39 @@ async def route(
     if index.merged:
         sharing = {row["order_key"] for row in await con.fetch(sql["orders_sharing_fills"], list(index.merged))}
         await _merge(con, sql, {loser: index.current(loser) for loser in index.merged})
-    # An alias that is learned was not there under any key, and a record that is new has no place yet: nothing can be there
-    # twice, since who else writes of these orders waits for the lock
-    if index.learned:
-        await _copy(con, "order_aliases", None, [(*alias, index.current(key)) for alias, key in index.learned.items()])
+    # An alias that is learned was not there under any key, and a record that is new has no place yet; who else writes of these
+    # orders waits for the lock
+    learned = [(*alias, index.current(key)) for alias, key in index.learned.items()]
+    if learned and all_new:
+        await _copy(con, "order_aliases", None, learned)
+    elif learned:
+        await con.execute(sql["learn_aliases"], *_columns(learned, 6))
     told: dict[UUID, dict[tuple[UUID, int, str], Reading]] = defaultdict(dict)
     for key, arrival, part in routed:
         told[index.current(key)][arrival.stream, arrival.seq, part] = arrival.said
-    if routed:
-        await _copy(con, "order_events", None, [(key, *place) for key, places in told.items() for place in places])
-    before = {index.current(key) for key in known.values()} | sharing
-    fresh: dict[UUID, Sequence[Event]] = {
-        key: [Event(stream, seq, said.record, part, said) for (stream, seq, part), said in places.items()]
-        for key, places in told.items()
-        if key not in before
-    }
+    fresh: dict[UUID, Sequence[Event]] = {}
+    placed = [(key, *place) for key, places in told.items() for place in places]
+    if placed and all_new:
+        await _copy(con, "order_events", None, placed)
+        before = {index.current(key) for key in known.values()} | sharing
+        fresh = {
+            key: [Event(stream, seq, said.record, part, said) for (stream, seq, part), said in places.items()]
+            for key, places in told.items()
+            if key not in before
+        }
+        await _check_fresh(con, sql, fresh)
+    elif placed:
+        await con.execute(sql["add_order_events"], *_columns(placed, 4))
     return {index.current(key) for key in told.keys() | sharing}, fresh
+
+
+async def _check_fresh(con: Connection, sql: Queries, fresh: Mapping[UUID, Sequence[Event]]) -> None:
+    """Raises NotNew if there is more of one of these orders than its events."""
+    if not fresh:
+        return
+    found = await con.fetchval(sql["count_of_orders"], list(fresh))
+    if found != sum(map(len, fresh.values())):
+        raise NotNew("audit.order_events or audit.fills has rows of orders that were not heard of yet")
 
 
 async def _known_aliases(con: Connection, sql: Queries, aliases: set[routing.Alias]) -> dict[routing.Alias, UUID]:
@@ -284,12 +320,14 @@ async def _known_aliases(con: Connection, sql: Queries, aliases: set[routing.Ali
 
 async def _merge(con: Connection, sql: Queries, merged: Mapping[UUID, UUID]) -> None:
     losers, winners = list(merged), list(merged.values())
+    left = await positions.of_orders(con, sql, losers)
     for step in ("merge_events", "merge_aliases", "merge_order_rows", "merge_trade_rows"):
         await con.execute(sql[step], losers, winners)
     if any(key.version != 3 for key in losers):  # no row is replaced by an order that was first met by its id
         await con.execute(sql["merge_replaced_by"], losers, winners)
     for step in ("forget_events", "forget_states", "forget_order_rows", "forget_trade_rows", "forget_fills"):
         await con.execute(sql[step], losers)
+    await positions.keep(con, sql, (), left)
 
 
 async def _project(
@@ -341,24 +379,31 @@ async def _scope_events(
     events: Mapping[UUID, Sequence[Event]],
     decoded: dict[Place, Reading],
 ) -> dict[UUID, list[Event]]:
-    # order, stream, scope, the order's first seq in that stream, whether it is attached to a position
-    asked: list[tuple[UUID, UUID, str, int, bool]] = []
+    # by stream, scope, and whether they are attached to a position: the orders, and the first seq of each in that stream
+    asked: dict[tuple[UUID, str, bool], list[tuple[int, UUID]]] = defaultdict(list)
     for key, one in projected.items():
+        if one.scope is None:
+            continue
         first: dict[UUID, int] = {}
         for event in events[key]:
             first[event.stream] = min(event.seq, first.get(event.stream, event.seq))
-        if one.scope is not None:
-            attached = any(event.part in ATTACHED for event in events[key])
-            asked += [(key, stream, one.scope, seq, attached) for stream, seq in first.items()]
+        attached = any(event.part in ATTACHED for event in events[key])
+        for stream, seq in first.items():
+            asked[stream, one.scope, attached].append((seq, key))
     if not asked:
         return {}
-    rows = await con.fetch(sql["scope_events"], list(range(len(asked))), *_columns(asked, 5)[1:])
+    places = [(*group, min(seq for seq, _ in orders)) for group, orders in asked.items()]
+    rows = await con.fetch(sql["scope_events"], list(range(len(places))), *_columns(places, 4))
     await _decode(con, sql, {(row["stream"], row["seq"]) for row in rows}, decoded)
+    groups = list(asked.items())
     found: dict[UUID, list[Event]] = defaultdict(list)
     for row in rows:
-        key, _, scope, _, _ = asked[row["place"]]
-        said = decoded[row["stream"], row["seq"]]
-        found[key].append(Event(row["stream"], row["seq"], said.record, scope, said))
+        (stream, scope, _), orders = groups[row["place"]]
+        said = decoded[stream, row["seq"]]
+        event = Event(stream, row["seq"], said.record, scope, said)
+        for seq, key in orders:
+            if seq < event.seq:
+                found[key].append(event)
     return found
 
 
@@ -374,6 +419,7 @@ async def _decode(con: Connection, sql: Queries, places: set[Place], decoded: di
 async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Projected], fresh: Set[UUID]) -> None:
     keys = list(projected)
     known = [key for key in keys if key not in fresh]
+    left = await positions.of_orders(con, sql, known) if known else ()
     orders = {key: one.order for key, one in projected.items() if one.order is not None}
     await _adopt(con, sql, [order for order in orders.values() if order.order_id is not None], fresh)
     there = {"orders": await con.fetch(sql["order_rows"], list(orders))}
@@ -406,17 +452,19 @@ async def _write(con: Connection, sql: Queries, projected: Mapping[UUID, Project
         await _copy(con, "orders", None, new_states)
     if known:
         await con.execute(sql["save_states"], *_columns([states[key] for key in known], 5))
+    await positions.keep(con, sql, filter(None, map(positions.Position.of, orders.values())), left)
 
 
 async def _adopt(con: Connection, sql: Queries, orders: Sequence[OrderRow], fresh: Set[UUID]) -> None:
     names = [
         (o.order_key, o.exchange, o.account, o.order_id, o.symbol, o.unified_symbol, o.exchange_symbol) for o in orders
     ]
+    if not names or not await con.fetchval(sql["has_rows_of_the_bot"], [order.order_id for order in orders]):
+        return
     if known := [name for name in names if name[0] not in fresh]:
         await con.execute(sql["give_way_orders"], *_columns(known, 7))
-    if names:
-        for table in ("orders", "trades"):
-            await con.execute(sql[f"adopt_{table}"], *_columns(names, 7))
+    for table in ("orders", "trades"):
+        await con.execute(sql[f"adopt_{table}"], *_columns(names, 7))
 
 
 def _linked(row: OrderRow, link: asyncpg.Record) -> OrderRow:
@@ -455,9 +503,11 @@ def _json(rows: Iterable[Row]) -> str:
 
 def _in_utc(row: Row) -> Row:
     # PostgreSQL passes over the zone of a time that goes into a timestamp without one
-    times = {name: value for name in _TIMES[type(row)] if (value := getattr(row, name)) is not None}
-    changed = {name: value.astimezone(UTC) for name, value in times.items() if value.tzinfo not in (None, UTC)}
-    return msgspec.structs.replace(row, **changed) if changed else row
+    for name in _TIMES[type(row)]:
+        value = getattr(row, name)
+        if value is not None and value.tzinfo is not UTC and value.tzinfo is not None:
+            row = msgspec.structs.replace(row, **{name: value.astimezone(UTC)})
+    return row
 
 
 def _without_nul(value: Any) -> Any:

@@ -13,6 +13,7 @@ from uuid import UUID
 from audit_wrapper.errors import AuditWrapperError
 from audit_wrapper.failures import words_of
 from audit_wrapper.logs import Log
+from audit_wrapper.store import positions
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.deliver import Group, lock
 from audit_wrapper.store.queries import Queries
@@ -98,11 +99,16 @@ class Linker:
         await lock(con, self._sql, groups)
         exchanges, accounts = [exchange for exchange, _ in groups], [account for _, account in groups]
         linked: list[UUID] = []
+        joined: set[positions.Position] = set()
+        left: set[positions.Position] = set()
         for way in self._ways:
             rows = await con.fetch(way, exchanges, accounts, since, waiting, _MOST + len(waiting))
             linked += [row["order_key"] for row in rows]
+            joined |= {positions.Position(row["account"], row["exchange"], row["position_id"]) for row in rows}
+            left |= {positions.Position(row["account"], row["exchange"], row["left"]) for row in rows if row["left"]}
         if linked:
             await con.execute(self._sql["trades_follow"], linked)
+            await positions.keep(con, self._sql, joined, left)
         return linked
 
     async def _ways_to_link(self, con: Connection, table: str) -> tuple[str, ...]:

@@ -169,7 +169,13 @@ class PostgresStore:
         """
         if not entries:
             return
-        orders, groups = await self._write("deliver a batch", lambda con: self._deliver(con, stream, entries, records))
+        doing = "deliver a batch"
+        try:
+            orders, groups = await self._write(
+                doing, lambda con: self._deliver(con, stream, entries, records, all_new=True)
+            )
+        except delivering.NotNew:
+            orders, groups = await self._write(doing, lambda con: self._deliver(con, stream, entries, records))
         self._marks[stream] = max(self._marks.get(stream, 0), entries[-1].seq)
         await self._linker.after_batch(orders, groups)
 
@@ -235,10 +241,16 @@ class PostgresStore:
                 return
 
     async def _deliver(
-        self, con: Connection, stream: UUID, entries: Sequence[Entry], records: Sequence[Record | Reading]
+        self,
+        con: Connection,
+        stream: UUID,
+        entries: Sequence[Entry],
+        records: Sequence[Record | Reading],
+        *,
+        all_new: bool = False,
     ) -> tuple[set[UUID], set[delivering.Group]]:
         await self._check_mark(con, stream)
-        return await delivering.deliver(con, self._sql, stream, entries, records)
+        return await delivering.deliver(con, self._sql, stream, entries, records, all_new=all_new)
 
     async def _check_mark(self, con: Connection, stream: UUID) -> None:
         # A pool connects anew without a word, and who answers then may be a standby that had not received everything, or an

@@ -6,7 +6,15 @@ from functools import cache
 from importlib.resources import files
 
 _FOLDER = files("audit_wrapper.store") / "sql"
-_FILES = ("catalog.sql", "deliver.sql", "links.sql", "reads.sql", "rebuild.sql", "repository.sql")
+_FILES = (
+    "catalog.sql",
+    "deliver.sql",
+    "links.sql",
+    "positions.sql",
+    "reads.sql",
+    "rebuild.sql",
+    "repository.sql",
+)
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 Queries = Mapping[str, str]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from audit_wrapper import codec
+from audit_wrapper.store import positions
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.deliver import Arrival, add_funding, lock, refresh, route
 from audit_wrapper.store.queries import Queries
@@ -27,7 +28,7 @@ async def rebuild(con: Connection, sql: Queries, progress: Callable[[str, int, i
         await con.execute(
             sql["mend_scopes"], [a.stream for a in arrivals], [a.seq for a in arrivals], [a.scope for a in arrivals]
         )
-        await route(con, sql, arrivals)  # every order is made anew below
+        await route(con, sql, arrivals, all_new=True)  # every order is made anew below
         await add_funding(con, sql, arrivals)
         if progress is not None:
             progress("records", min(after + _CHUNK, last), last)
@@ -38,5 +39,6 @@ async def rebuild(con: Connection, sql: Queries, progress: Callable[[str, int, i
         done, after_key = done + len(keys), keys[-1]
         if progress is not None:
             progress("orders", done, total)
-    await con.execute(sql["drop_rows_without_events"])
+    dropped = {positions.Position(*row) for row in await con.fetch(sql["drop_rows_without_events"])}
+    await positions.keep(con, sql, (), dropped)
     return done

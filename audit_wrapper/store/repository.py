@@ -15,6 +15,7 @@ import msgspec
 
 from audit_wrapper.errors import InvalidRow
 from audit_wrapper.records import OrderStatus, Purpose
+from audit_wrapper.store import positions
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.deliver import lock
 from audit_wrapper.store.queries import Queries
@@ -204,6 +205,8 @@ async def _upsert(con: Connection, sql: Queries, table: str, row: dict[str, Any]
             await con.execute(
                 sql[f"{'update' if found['order_key'] is None else 'link'}_{table}"], found["id"], _json(row)
             )
+            if found["order_key"] is not None and table == "order":
+                await positions.keep(con, sql, await positions.of_orders(con, sql, [found["order_key"]]))
             return int(found["id"])
     return int(await con.fetchval(sql[f"create_{table}"], _json(row)))
 
@@ -227,4 +230,6 @@ async def update_order(con: Connection, sql: Queries, order_id: int, updates: Ma
         return False
     row.setdefault("updated_at", datetime.now(UTC).replace(tzinfo=None))
     await con.execute(sql["update_order" if now["order_key"] is None else "link_order"], order_id, _json(row))
+    if now["order_key"] is not None:
+        await positions.keep(con, sql, await positions.of_orders(con, sql, [now["order_key"]]))
     return True

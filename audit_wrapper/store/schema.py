@@ -19,9 +19,9 @@ import asyncpg
 
 from audit_wrapper.errors import SchemaError, StoreUnavailable
 from audit_wrapper.rows import OrderRow, TradeRow
-from audit_wrapper.store import views
+from audit_wrapper.store import positions, views
 from audit_wrapper.store.connection import Connection
-from audit_wrapper.store.queries import Queries, named, quoted, read
+from audit_wrapper.store.queries import Queries, load, named, quoted, read
 
 _TYPES = {
     str: "text",
@@ -38,10 +38,11 @@ _WAIT_FOR_OTHERS_S = 60.0
 _POLL_S = 0.1
 _LOCK_TIMEOUT = "1s"  # while a change waits for its lock, the bot's own statements queue up behind it
 _INDEX_TIMEOUT_S = 86_400.0  # the bot's table may be large, and nobody waits for this
+_FILL_TIMEOUT_S = 3_600.0  # five million orders take a minute; deliveries wait meanwhile, bots do not
 _INDEX_LOCK_TIMEOUT = "30s"  # nobody queues up behind this one: it waits for older transactions to end
 _TRIES = 10
 _PAUSE_S = 0.5
-_FILES = ("0001_audit",)
+_FILES = ("0001_audit", "0002_positions")
 _INDEX = re.compile(r'INDEX IF NOT EXISTS (\w+)\s+ON "[^"]+"\."(\w+)"')
 
 
@@ -87,12 +88,16 @@ def migrations() -> tuple[Migration, ...]:
 
 def schema_sql(bot_schema: str = "monitoring", role: str | None = None) -> str:
     """The whole schema as a script for a DBA; with the rights that `role` needs to use it, where one is named."""
-    made = ", ".join(f"({m.version}, '{m.name}', '{m.checksum}')" for m in migrations())
-    marks = f"INSERT INTO audit.migrations (version, name, checksum) VALUES {made};"  # noqa: S608 (all of it ours)
+    marks = f"{_recorded(migrations())}\n{load(bot_schema, 'positions')['keep_from_now_on'].strip()}"
     grants = named(read("grants.sql"), bot_schema).replace('"the_role"', quoted(role)) if role else ""
     return (
         f"BEGIN;\n\n{named(read('schema.sql'), bot_schema)}\n{marks}\n\n{views.script(bot_schema)}\n{grants}COMMIT;\n"
     )
+
+
+def _recorded(done: Sequence[Migration]) -> str:
+    rows = ", ".join(f"({m.version}, '{m.name}', '{m.checksum}')" for m in done)
+    return f"INSERT INTO audit.migrations (version, name, checksum) VALUES {rows};"  # noqa: S608 (all of it ours)
 
 
 async def migrate(con: Connection, sql: Queries, bot_schema: str, *, pooled: bool = False) -> None:
@@ -119,6 +124,8 @@ async def _fit(con: Connection, sql: Queries, bot_schema: str) -> None:
             await _patiently(bot_schema, lambda table=table: _alter(con, sql, bot_schema, table))  # type: ignore[misc]
         for index in await _missing_indexes(con, sql, bot_schema):
             await _patiently(bot_schema, lambda index=index: _build(con, sql, bot_schema, index))  # type: ignore[misc]
+        if not await con.fetchval(sql["positions_are_kept"]):
+            await _patiently(bot_schema, lambda: _keep_positions(con, sql))
 
 
 async def index_for_views(con: Connection, sql: Queries) -> bool:
@@ -173,7 +180,9 @@ async def _is_current(con: Connection, sql: Queries, bot_schema: str) -> bool:
             + ("Run this with the rights for it, then start again:\n  " if statements else "")
             + "\n  ".join(statements)
         )
-    return not await _pending(con, sql) and not changes and len(tables) == len(_TABLES) and not indexes
+    if changes or indexes or len(tables) < len(_TABLES) or await _pending(con, sql):
+        return False
+    return bool(await con.fetchval(sql["positions_are_kept"]))
 
 
 async def _pending(con: Connection, sql: Queries) -> list[Migration]:
@@ -212,7 +221,7 @@ async def _create(con: Connection, sql: Queries, bot_schema: str) -> None:
             except asyncpg.InsufficientPrivilegeError as problem:
                 raise SchemaError(
                     f"this role may not bring the schema audit to version {migration.version}: {problem}. The owner of the "
-                    f"schema has to start once, or to run this:\n{migration.text}"
+                    f"schema has to start once, or to run this:\n{migration.text}\n{_recorded([migration])}"
                 ) from None
             await con.execute(sql["record_migration"], migration.version, migration.name, migration.checksum)
             if (
@@ -267,6 +276,13 @@ async def _build(con: Connection, sql: Queries, bot_schema: str, index: Index) -
         await con.execute(index.beside_the_bot, timeout=_INDEX_TIMEOUT_S)
     finally:
         await con.execute("RESET lock_timeout")
+
+
+async def _keep_positions(con: Connection, sql: Queries) -> None:
+    """Reckon the positions that an older release has left here."""
+    async with con.transaction():
+        await con.fetchval(sql["lock_timeout"], _LOCK_TIMEOUT)
+        await positions.keep_from_now_on(con, sql, timeout_s=_FILL_TIMEOUT_S)
 
 
 async def _changes(con: Connection, sql: Queries, bot_schema: str) -> list[Change]:

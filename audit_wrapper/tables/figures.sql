@@ -6,7 +6,7 @@
 -- name that rows may have.
 
 -- name: has_views
-SELECT to_regclass('audit.v_positions') IS NOT NULL;
+SELECT to_regclass('audit.v_positions') IS NOT NULL AND to_regclass('audit.positions') IS NOT NULL;
 
 -- name: database
 SELECT current_database() AS name, current_setting('server_version') AS version, now() AS at;

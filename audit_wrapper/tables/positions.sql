@@ -2,18 +2,14 @@
 -- knows whether they were). The report, the export and the frames ask this and nothing else.
 
 -- name: candidates
--- $1 since, $2 until (not included), $3 exchange, $4 account, $5 position; NULL: not restricted. One pass over the orders, which
--- leaves out what cannot be in the range before anything is reckoned: of a position that was closed in it an order changed in it,
--- give or take a day for clocks that differ.
-SELECT o.account, o.exchange, o.position_id, min(o.created_at) AT TIME ZONE 'utc' AS begun_at
-FROM audit.v_orders o
-WHERE o.position_id IS NOT NULL AND ($3::text IS NULL OR o.exchange = $3) AND ($4::text IS NULL OR o.account = $4)
-  AND ($5::text IS NULL OR o.position_id = $5)
-GROUP BY o.position_id, o.account, o.exchange
-HAVING ($2::timestamptz IS NULL OR min(o.created_at) < ($2 AT TIME ZONE 'utc') + interval '1 day')
-   AND ($1::timestamptz IS NULL OR max(o.updated_at) >= ($1 AT TIME ZONE 'utc') - interval '1 day'
-        OR bool_or(o.filled IS NULL OR o.status = 'UNKNOWN' OR o.filled <> 0 AND o.side IS NULL)
-        OR coalesce(sum(o.filled) FILTER (WHERE o.side = 'buy'), 0) <> coalesce(sum(o.filled) FILTER (WHERE o.side = 'sell'), 0));
+-- $1 since, $2 until, $3 exchange, $4 account, $5 position; NULL: not restricted. All that may be in the range, by an index: those that
+-- had begun at its end, and were not closed before it.
+SELECT k.account, k.exchange, k.position_id, k.begun_at
+FROM audit.positions k
+WHERE k.bot_schema = '"monitoring"' AND (k.executed OR k.is_open IS NULL)
+  AND tstzrange(k.begun_at, k.closed_at, '[]') && tstzrange($1::timestamptz, CASE WHEN $2::timestamptz < $1 THEN $1 ELSE $2 END, '[]')
+  AND ($3::text IS NULL OR k.exchange = $3) AND ($4::text IS NULL OR k.account = $4)
+  AND ($5::text IS NULL OR k.position_id = $5);
 
 -- name: of_range
 -- Those of these candidates that the range has, with their figures. $1 since, $2 until, $3 symbol (an array, as in figures.sql), $4 accounts, $5 exchanges,

@@ -40,4 +40,9 @@ SELECT o.order_key, o.exchange, o.account, o.symbol, o.order_id || '-0', o.side,
        (o.created_at + interval '1 s') AT TIME ZONE 'utc'
 FROM monitoring.orders o WHERE o.filled = 10;
 
-ANALYZE audit.events, audit.orders, audit.order_events, audit.fills, monitoring.orders;
+INSERT INTO audit.positions (bot_schema, account, exchange, position_id, begun_at, closed_at, is_open, executed)
+SELECT '"monitoring"', 'default', 'binanceusdm', n::text, began,
+       CASE WHEN n <= {positions} - 10 THEN began + interval '21 s' END, n > {positions} - 10, true
+FROM generate_series(1, {positions}) AS n, LATERAL (SELECT timestamptz '2020-01-01' + n * interval '10 min' AS began) AS b;
+
+ANALYZE audit.positions, audit.events, audit.orders, audit.order_events, audit.fills, monitoring.orders;

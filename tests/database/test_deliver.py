@@ -413,6 +413,63 @@ async def test_a_mistake_in_the_projection_is_poison_and_not_a_crash(store, jour
         await journal.deliver(store)
 
 
+# -- what was taken for new and is not
+
+
+_DERIVED = ("audit.order_aliases", "audit.order_events", "audit.orders", "audit.fills")
+
+
+@pytest.mark.parametrize("left", [(), *((table,) for table in _DERIVED), _DERIVED[1:], _DERIVED[1:3], _DERIVED[2:]])
+async def test_tables_that_were_put_back_in_part_are_filled_up(audit_dsn, store, journal, connection, contents, left):
+    """Delivery begins anew, and finds some rows of the orders that it hears of for the first time, others not."""
+    a_day(journal)
+    await journal.deliver(store)
+    before = await contents()
+    assert all(before.values())
+    gone = ["audit.events", "audit.streams", *(table for table in _DERIVED if table not in left)]
+    await connection.execute(f"TRUNCATE {', '.join(gone)}")
+    async with PostgresStore(audit_dsn) as anew:
+        await journal.deliver(anew)
+    assert await contents() == before
+
+
+async def test_more_of_an_order_than_the_batch_has_is_not_lost(store, journal, connection):
+    """Its names and its state are gone, the records that speak of it are not."""
+    intent = journal.intent()
+    await journal.deliver(store, [intent])
+    answer = journal.acknowledge(intent, "1")
+    await connection.execute("TRUNCATE audit.order_aliases, audit.orders")
+    await journal.deliver(store, [answer])
+    (order,) = await rows(connection)
+    assert (order["status"], order["client_order_id"]) == ("FILLED", "c1")
+    assert order["created_at"] == intent.record.called_at.replace(tzinfo=None)
+
+
+async def test_a_fill_that_was_left_behind_goes(store, journal, connection, contents):
+    """Of an order that is heard of for the first time there is a fill: it was not told by these records."""
+    intent = journal.intent()
+    await connection.execute(
+        "INSERT INTO audit.fills (order_key, account, exchange_trade_id) VALUES ($1, 'default', 'left')",
+        intent.record.record_id,
+    )
+    await journal.deliver(store, [intent, journal.acknowledge(intent, "1")])
+    assert (await contents())["audit.fills"] == []
+
+
+async def test_two_deliverers_of_one_journal_come_to_the_same(audit_dsn, store, journal, contents, connection):
+    a_day(journal)
+    records = [entry.record for entry in journal.entries]
+    async with PostgresStore(audit_dsn) as second:
+        for at in range(0, len(records), 3):
+            part = journal.entries[at : at + 3], records[at : at + 3]
+            await asyncio.gather(*(one.deliver(journal.stream, *part) for one in (store, second)))
+    together = await contents(ids=False)
+    assert len(together["audit.fills"]) == 1
+    await store.rebuild()
+    assert await contents(ids=False) == together
+    assert await connection.fetchval("SELECT count(*) FROM audit.events") == len(journal.entries)
+
+
 # -- the connection
 
 

@@ -12,6 +12,7 @@ import audit_wrapper.store.schema as schema_module
 from audit_wrapper.errors import SchemaError, SettingsError, StoreUnavailable
 from audit_wrapper.store import queries
 from audit_wrapper.store.postgres import PostgresStore
+from audit_wrapper.store.queries import named, read
 from audit_wrapper.store.schema import columns_of, migrations, schema_sql
 
 # the columns of the report, in its order
@@ -139,7 +140,7 @@ def test_a_schema_name_that_is_none(name):
 async def test_a_database_that_is_too_new(audit_dsn, connect):
     connection = await connect(audit_dsn)
     await connection.execute("INSERT INTO audit.migrations VALUES (99, '0099_future', 'x')")
-    with pytest.raises(SchemaError, match=r"has version 99, this release .* up to 1: upgrade audit_wrapper"):
+    with pytest.raises(SchemaError, match=r"has version 99, this release .* up to 2: upgrade audit_wrapper"):
         await opened(audit_dsn)
 
 
@@ -433,6 +434,23 @@ async def test_the_bots_tables_belong_to_another_role(bot_dsn, powerless, as_rol
     await opened(as_role(bot_dsn, powerless))
     await connection.close()
     postgres_server.drop(database)
+
+
+async def test_an_upgrade_that_only_the_owner_may_make(audit_dsn, powerless, as_role, postgres_server, connect):
+    """What the message says to run is all that it takes, for a role that was granted what the script for a DBA grants."""
+    connection = await connect(audit_dsn)
+    await connection.execute(
+        named(read("grants.sql"), "monitoring").replace("the_role", powerless)
+        + "DROP TABLE audit.positions, audit.bot_schemas CASCADE; DELETE FROM audit.migrations WHERE version = 2"
+    )
+    with pytest.raises(SchemaError) as caught:
+        await opened(as_role(audit_dsn, powerless))
+    await connection.execute(str(caught.value).partition("\n")[2])
+    await opened(as_role(audit_dsn, powerless))
+    versions = "SELECT version, checksum FROM audit.migrations ORDER BY version"
+    assert [tuple(row) for row in await connection.fetch(versions)] == [(m.version, m.checksum) for m in migrations()]
+    await connection.close()
+    postgres_server.drop(audit_dsn.partition("?")[0].rpartition("/")[2])
 
 
 # -- the queries

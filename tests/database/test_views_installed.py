@@ -118,7 +118,8 @@ async def plan(dsn, query):
         ("SELECT * FROM audit.v_orders WHERE position_id = '77'", "audit_orders_position", 3),
         # position n begins n times ten minutes into the year, and is closed 21 seconds later; the last ten are open: number
         # 19 980 begins at six in the evening of the 139th day, 19 990 is the last that is closed
-        ("SELECT * FROM audit.v_positions WHERE closed_at >= '2020-05-18 18:00Z'", "fills_exchange_at", 11),
+        ("SELECT * FROM audit.v_positions WHERE closed_at >= '2020-05-18 18:00Z'", "positions_closed_at", 11),
+        ("SELECT * FROM audit.v_positions WHERE is_open", "positions_open", 10),
         (
             "SELECT * FROM audit.v_orders WHERE created_at >= '2020-05-18 18:00'",
             "audit_orders_created audit_orders_symbol",
@@ -126,6 +127,7 @@ async def plan(dsn, query):
         ),
         ("SELECT * FROM audit.v_latency WHERE called_at >= '2020-05-18 21:00Z'", "events_called_at", 9),
         ("SELECT * FROM audit.v_open_questions WHERE kind IN ('gap', 'unattributed')", "events_unexplained", 0),
+        ("SELECT * FROM audit.v_open_questions WHERE kind = 'without_id'", "audit_orders_without_id", 0),
         ("SELECT * FROM audit.v_rejections", "audit_orders_status", 0),
     ],
 )

@@ -84,6 +84,8 @@ CREATE INDEX IF NOT EXISTS audit_orders_external
     ON "monitoring"."orders" (client_order_id) WHERE origin IN ('external', 'backfilled');
 CREATE INDEX IF NOT EXISTS audit_orders_unlinked
     ON "monitoring"."orders" (created_at) WHERE order_key IS NOT NULL AND position_id IS NULL;
+CREATE INDEX IF NOT EXISTS audit_orders_without_id
+    ON "monitoring"."orders" (status) WHERE order_key IS NOT NULL AND order_id IS NULL;
 CREATE INDEX IF NOT EXISTS audit_orders_fee_due
     ON "monitoring"."orders" (fee_status) WHERE fee_status IN ('pending', 'missing');
 CREATE INDEX IF NOT EXISTS audit_orders_not_ours ON "monitoring"."orders" (order_id, exchange) WHERE order_key IS NULL;

@@ -53,6 +53,11 @@ FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text
      AS q
 JOIN audit.order_aliases a USING (exchange, account, kind, value);
 
+-- name: learn_aliases
+INSERT INTO audit.order_aliases (exchange, account, symbol, kind, value, order_key)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[])
+ON CONFLICT (exchange, account, kind, value, symbol) DO UPDATE SET order_key = excluded.order_key;
+
 -- name: merge_events
 INSERT INTO audit.order_events (order_key, stream, seq, part)
 SELECT m.winner, e.stream, e.seq, e.part
@@ -100,6 +105,16 @@ DELETE FROM "monitoring"."trades" WHERE order_key = ANY($1);
 -- name: forget_fills
 DELETE FROM audit.fills WHERE order_key = ANY($1);
 
+-- name: add_order_events
+INSERT INTO audit.order_events (order_key, stream, seq, part)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[])
+ON CONFLICT DO NOTHING;
+
+-- name: count_of_orders
+-- Events and fills of these orders.
+SELECT (SELECT count(*) FROM audit.order_events WHERE order_key = ANY($1))
+     + (SELECT count(*) FROM audit.fills WHERE order_key = ANY($1));
+
 -- name: open_orders_in_scopes
 SELECT order_key FROM audit.orders WHERE open AND scope = ANY($1);
 
@@ -116,11 +131,11 @@ SELECT order_key FROM audit.orders WHERE scope = ANY($1);
 SELECT order_key, stream, seq, part FROM audit.order_events WHERE order_key = ANY($1) ORDER BY order_key, stream, seq, part;
 
 -- name: scope_events
--- What hit the scope of each order after it began, in the journals that know the order. Stops that are set on the
+-- What hit each scope after its first order began, in the journals that know the orders. Stops that are set on the
 -- position concern only what is attached to it.
 SELECT q.place, e.stream, e.seq
-FROM unnest($1::int[], $2::uuid[], $3::text[], $4::bigint[], $5::boolean[])
-     AS q(place, stream, scope, after_seq, attached)
+FROM unnest($1::int[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[])
+     AS q(place, stream, scope, attached, after_seq)
 JOIN audit.events e ON e.stream = q.stream AND e.scope = q.scope AND e.seq > q.after_seq
 WHERE q.attached OR e.action <> 'set_stops'
 ORDER BY q.place, e.stream, e.seq;
@@ -147,6 +162,11 @@ SET scope = excluded.scope, open = excluded.open, intent_id = excluded.intent_id
 INSERT INTO audit.funding AS f
 SELECT n.* FROM json_populate_recordset(NULL::audit.funding, $1::json) AS n
 ON CONFLICT (exchange, account, payment_id) DO NOTHING;
+
+-- name: has_rows_of_the_bot
+-- Whether the next three may concern anything: rows with one of these ids that the trail did not write.
+SELECT EXISTS (SELECT FROM "monitoring"."orders" WHERE order_id = ANY($1::text[]) AND order_key IS NULL)
+    OR EXISTS (SELECT FROM "monitoring"."trades" WHERE order_id = ANY($1::text[]) AND order_key IS NULL);
 
 -- name: give_way_orders
 -- A row of ours that was made before the exchange's id was known gives way to the one that the bot made in the meantime,

@@ -3,7 +3,7 @@
 -- A stop that was sent without a side leaves the position, so it stands on the other side of it; an order on the side that
 -- opens the position is an entry, one on the other side an exit.
 -- Columns that a bot's table need not have (p.side, p.signal_id, p.status, p.closed_at, p.updated_at) are put in as NULL by
--- links.py where they are missing.
+-- links.py where they are missing. Returned is what was linked, and to what; "left": the position that it had before.
 
 -- name: unlinked_groups
 SELECT DISTINCT coalesce(exchange, '') AS exchange, account
@@ -15,7 +15,7 @@ WHERE order_key IS NOT NULL
 -- name: link_by_order_id
 -- Also of orders of the batch that were linked by their time before their id was known.
 WITH unlinked AS MATERIALIZED (
-    SELECT o.id, o.exchange, o.order_id, o.symbol, o.unified_symbol, o.exchange_symbol
+    SELECT o.id, o.exchange, o.order_id, o.symbol, o.unified_symbol, o.exchange_symbol, o.position_id AS "left"
     FROM "monitoring"."orders" o
     WHERE o.order_key IS NOT NULL AND o.order_id IS NOT NULL
       AND (o.position_id IS NULL AND (o.created_at > $3 OR o.order_key = ANY($4))
@@ -23,7 +23,7 @@ WITH unlinked AS MATERIALIZED (
       AND (coalesce(o.exchange, ''), o.account) IN (SELECT * FROM unnest($1::text[], $2::text[]))
     ORDER BY o.created_at DESC LIMIT $5
 ), found AS (
-    SELECT DISTINCT ON (o.id) o.id, p.id::text AS position_id, p.symbol::text AS symbol, p.signal_id::text AS signal_id
+    SELECT DISTINCT ON (o.id) o.id, o."left", p.id::text AS position_id, p.symbol::text AS symbol, p.signal_id::text AS signal_id
     FROM unlinked o
     JOIN "monitoring"."positions" p ON p.exchange_order_id::text = o.order_id
     WHERE p.symbol::text IN (o.symbol, o.unified_symbol, o.exchange_symbol)
@@ -38,7 +38,7 @@ SET position_id = found.position_id, symbol = found.symbol, link_how = 'position
                          CASE WHEN found.signal_id ~ '^-?\d{1,9}$' THEN found.signal_id::int END),
     purpose = coalesce(CASE WHEN o.position_id IS NULL THEN o.purpose END, 'entry')
 FROM found WHERE o.id = found.id
-RETURNING o.order_key;
+RETURNING o.order_key, o.account, coalesce(o.exchange, '') AS exchange, o.position_id, found."left";
 
 -- name: link_by_open_interval
 -- By the time the position was open, two seconds around it, and only where exactly one was.
@@ -82,7 +82,7 @@ SET position_id = found.position_id, symbol = found.symbol, link_how = 'position
     side = coalesce(o.side, CASE WHEN o.type IN ('STOP_LOSS', 'TAKE_PROFIT', 'TRAILING_STOP_MARKET') THEN found.leaves END),
     purpose = coalesce(o.purpose, CASE o.side WHEN found.opens THEN 'entry' WHEN found.leaves THEN 'exit' END)
 FROM found WHERE o.id = found.id
-RETURNING o.order_key;
+RETURNING o.order_key, o.account, coalesce(o.exchange, '') AS exchange, o.position_id, NULL AS "left";
 
 -- name: trades_follow
 UPDATE "monitoring"."trades" t

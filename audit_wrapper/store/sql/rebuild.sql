@@ -3,7 +3,7 @@
 -- name: forget_everything_derived
 -- For a rebuild: what identity and projection made out of audit.events. The rows people read keep their ids.
 WITH a AS (DELETE FROM audit.order_aliases), e AS (DELETE FROM audit.order_events), f AS (DELETE FROM audit.fills),
-     g AS (DELETE FROM audit.funding)
+     g AS (DELETE FROM audit.funding), p AS (DELETE FROM audit.positions WHERE bot_schema = '"monitoring"')
 DELETE FROM audit.orders;
 
 -- name: events_in_order_of_arrival
@@ -29,7 +29,8 @@ SELECT coalesce(max(stored_no), 0) FROM audit.events;
 WITH t AS (DELETE FROM "monitoring"."trades" t
            WHERE t.order_key IS NOT NULL AND NOT EXISTS (SELECT FROM audit.orders a WHERE a.order_key = t.order_key))
 DELETE FROM "monitoring"."orders" o
-WHERE o.order_key IS NOT NULL AND NOT EXISTS (SELECT FROM audit.orders a WHERE a.order_key = o.order_key);
+WHERE o.order_key IS NOT NULL AND NOT EXISTS (SELECT FROM audit.orders a WHERE a.order_key = o.order_key)
+RETURNING o.account, coalesce(o.exchange, '') AS exchange, o.position_id;
 
 -- name: every_group
 SELECT coalesce(exchange, '') AS exchange, account FROM audit.events

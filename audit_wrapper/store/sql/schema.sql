@@ -139,6 +139,30 @@ CREATE TABLE audit.quarantine (
     PRIMARY KEY (stream, seq)
 );
 
+-- Where each position stands, so that those of a time and the open ones are found without a look at every order.
+CREATE TABLE audit.positions (
+    bot_schema  text NOT NULL,                       -- where its orders are, in double quotes: "monitoring"
+    account     text NOT NULL,
+    exchange    text NOT NULL,                       -- '' where nobody said
+    position_id text NOT NULL,
+    begun_at    timestamptz,                         -- its first order, or execution
+    closed_at   timestamptz,                         -- its last execution; NULL: something is left over, or not known
+    is_open     boolean,                             -- NULL: of some order it is not known what was filled
+    executed    boolean NOT NULL,                    -- something was
+    PRIMARY KEY (position_id, account, exchange, bot_schema)
+);
+-- what a range of time has: of what was closed, from the beginning to the end; of the rest, from the beginning on
+CREATE INDEX positions_time ON audit.positions USING gist (tstzrange(begun_at, closed_at, '[]'))
+    WHERE executed OR is_open IS NULL;
+CREATE INDEX positions_closed_at ON audit.positions (closed_at);
+CREATE INDEX positions_open ON audit.positions (position_id) WHERE is_open;
+
+-- Of which bots' schemas they are kept.
+CREATE TABLE audit.bot_schemas (
+    bot_schema text PRIMARY KEY,                     -- in double quotes
+    kept_since timestamptz NOT NULL DEFAULT now()
+);
+
 -- The two tables people read, where the bot has none of its own. First the columns of the bot's own tables, by their
 -- names and in their order, but wide: nothing is cut or rounded on the way in. Then ours, all of them nullable.
 -- Where the tables exist already, schema.py compares them with this and changes only what differs.
@@ -225,6 +249,8 @@ CREATE INDEX IF NOT EXISTS audit_orders_external
     ON "monitoring"."orders" (client_order_id) WHERE origin IN ('external', 'backfilled');
 CREATE INDEX IF NOT EXISTS audit_orders_unlinked
     ON "monitoring"."orders" (created_at) WHERE order_key IS NOT NULL AND position_id IS NULL;
+CREATE INDEX IF NOT EXISTS audit_orders_without_id
+    ON "monitoring"."orders" (status) WHERE order_key IS NOT NULL AND order_id IS NULL;
 CREATE INDEX IF NOT EXISTS audit_orders_fee_due
     ON "monitoring"."orders" (fee_status) WHERE fee_status IN ('pending', 'missing');
 CREATE INDEX IF NOT EXISTS audit_orders_not_ours ON "monitoring"."orders" (order_id, exchange) WHERE order_key IS NULL;

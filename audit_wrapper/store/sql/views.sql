@@ -292,68 +292,33 @@ CROSS JOIN LATERAL audit.position_stops(
     CASE WHEN p.is_open IS NOT FALSE THEN now() ELSE coalesce(p.closed_at, p.last_fill_at) END) AS s;
 
 -- Positions, one row each. intended_result - slippage = gross_result, gross_result - fees = net_result.
--- The closed ones are found by their last execution, so that those of a time (closed_at) are found by an index; the others by
--- what keeps v_position_figures from calling them closed. Then each is reckoned by itself, which OFFSET 0 sees to.
+-- Which there are, and which are open or were closed when, is kept (audit.positions), so that some of them are found by an
+-- index. Then each is reckoned by itself, which OFFSET 0 sees to.
 CREATE VIEW audit.v_positions AS
-SELECT p.account, p.exchange, p.position_id, p.symbol, CASE p.side WHEN 'buy' THEN 'long' WHEN 'sell' THEN 'short' END AS side,
-       p.signal_id, p.currency, p.is_open, p.opened_at, p.closed_at,
-       round(extract(epoch FROM coalesce(p.closed_at, CASE WHEN p.is_open THEN now() END) - p.opened_at)::numeric, 6)
+SELECT k.account, nullif(k.exchange, '') AS exchange, k.position_id, p.symbol, CASE p.side WHEN 'buy' THEN 'long' WHEN 'sell' THEN 'short' END AS side,
+       p.signal_id, p.currency, k.is_open, p.opened_at, k.closed_at,
+       round(extract(epoch FROM coalesce(k.closed_at, CASE WHEN k.is_open THEN now() END) - p.opened_at)::numeric, 6)
            AS seconds_open,
        p.entry_quantity, p.entry_price, p.exit_quantity, p.exit_price, p.intended_entry_price, p.intended_exit_price,
        p.entry_slippage, p.exit_slippage,
        p.gross_result + p.entry_slippage + p.exit_slippage AS intended_result,
        CASE WHEN p.gross_result IS NOT NULL THEN p.entry_slippage + p.exit_slippage END AS slippage,
        p.fees, p.fees_other, p.gross_result, p.gross_result - p.fees AS net_result, p.why_not,
-       CASE WHEN p.is_open OR p.closed_at IS NOT NULL THEN (
+       CASE WHEN k.is_open OR k.closed_at IS NOT NULL THEN (
            SELECT CASE WHEN bool_and(s.has_stop IS NOT NULL)
                        THEN coalesce(sum(round(extract(epoch FROM s.until_at - s.from_at)::numeric, 6))
                                      FILTER (WHERE NOT s.has_stop), 0) END
            FROM audit.position_stops(p.account, p.exchange, p.position_id, p.side, p.opened_at,
-                                     coalesce(p.closed_at, now())) AS s
+                                     coalesce(k.closed_at, now())) AS s
        ) END AS seconds_without_stop,
        p.orders, p.fills
-FROM (
-    SELECT o.account, o.exchange, o.position_id, f.exchange_at AS closed_at, q.symbol, q.side, q.signal_id, q.currency,
-           false AS is_open,
-           q.opened_at, q.entry_quantity, q.entry_price, q.exit_quantity, q.exit_price, q.intended_entry_price,
-           q.intended_exit_price, q.entry_slippage, q.exit_slippage, q.fees, q.fees_other, q.gross_result, q.why_not, q.orders,
-           q.fills
-    FROM audit.fills f
-    JOIN audit.bot_orders() o ON o.order_key = f.order_key
-    CROSS JOIN LATERAL (
-        SELECT * FROM audit.v_position_figures c
-        WHERE c.account = o.account AND c.exchange = o.exchange AND c.position_id = o.position_id OFFSET 0
-    ) AS q
-    WHERE q.closed_at IS NOT NULL AND q.last_order = f.order_key AND q.last_trade = f.exchange_trade_id
-      AND NOT EXISTS (SELECT FROM audit.bot_orders() later JOIN audit.fills l ON l.order_key = later.order_key
-                      WHERE later.position_id = o.position_id AND later.exchange = o.exchange AND later.account = o.account
-                        AND l.exchange_at > f.exchange_at)
-    UNION ALL
-    SELECT o.account, o.exchange, o.position_id, NULL, q.symbol, q.side, q.signal_id, q.currency, q.is_open,
-           q.opened_at, q.entry_quantity, q.entry_price, q.exit_quantity, q.exit_price, q.intended_entry_price,
-           q.intended_exit_price, q.entry_slippage, q.exit_slippage, q.fees, q.fees_other, q.gross_result, q.why_not, q.orders,
-           q.fills
-    FROM (
-        SELECT n.account, n.exchange, n.position_id
-        FROM (
-            SELECT o.account, o.exchange, o.position_id, o.side, o.filled, o.status,
-                   sum(f.quantity) FILTER (WHERE f.price IS NOT NULL) AS shown, count(f.order_key) AS fills,
-                   count(f.exchange_at) AS timed
-            FROM audit.bot_orders() o LEFT JOIN audit.fills f ON f.order_key = o.order_key
-            WHERE o.position_id IS NOT NULL
-            GROUP BY o.account, o.exchange, o.position_id, o.order_key, o.side, o.filled, o.status
-        ) AS n
-        GROUP BY n.account, n.exchange, n.position_id
-        HAVING bool_or(n.filled IS NULL OR n.status = 'UNKNOWN' OR n.timed < n.fills
-                       OR n.filled <> 0 AND (n.side IS NULL OR n.shown IS DISTINCT FROM n.filled))
-            OR coalesce(sum(n.filled * CASE n.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END), 0) <> 0 OR sum(n.timed) = 0
-    ) AS o
-    CROSS JOIN LATERAL (
-        SELECT * FROM audit.v_position_figures c
-        WHERE c.account = o.account AND c.exchange IS NOT DISTINCT FROM o.exchange AND c.position_id = o.position_id OFFSET 0
-    ) AS q
-    WHERE q.closed_at IS NULL
-) AS p;
+FROM audit.positions k
+CROSS JOIN LATERAL (
+    SELECT * FROM audit.v_position_figures f
+    WHERE f.account = k.account AND f.exchange IS NOT DISTINCT FROM nullif(k.exchange, '') AND f.position_id = k.position_id
+    OFFSET 0
+) AS p
+WHERE k.bot_schema = '"monitoring"';
 
 -- Closed positions whose result is known, one after the other; the account begins at 0.
 CREATE VIEW audit.v_equity AS
@@ -469,8 +434,8 @@ SELECT 'unlinked', o.exchange, o.account, o.symbol, o.order_key, o.created_at AT
 FROM audit.bot_orders() o
 WHERE o.position_id IS NULL AND o.origin = 'bot' AND o.status <> 'REJECTED'
   -- a bot that links nothing has no positions
-  AND EXISTS (SELECT FROM audit.bot_orders() p
-              WHERE p.account = o.account AND p.exchange = o.exchange AND p.position_id IS NOT NULL)
+  AND EXISTS (SELECT FROM audit.positions k
+              WHERE k.bot_schema = '"monitoring"' AND k.account = o.account AND k.exchange = o.exchange)
 UNION ALL
 SELECT 'without_id', o.exchange, o.account, o.symbol, o.order_key, o.created_at AT TIME ZONE 'utc',
        concat_ws(' ', o.type, o.status || ', but the exchange''s id of it is not known')
