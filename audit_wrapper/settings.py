@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bot_schema: _Identifier = "monitoring"
     positions_table: _Identifier | None = "positions"
     delivery: Literal["own", "sidecar"] = "own"
-    delivery_batch: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
+    delivery_batch: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     delivery_pause_s: _Seconds = 0.05
     statement_timeout_s: _Seconds = 60.0
     close_timeout_s: _Seconds = 5.0
