@@ -71,9 +71,7 @@ class Attended(Handed):
     ) -> None:
         super().__init__(journal, failures, tend, beat, damaged, opened_at)
         self.state = "starting"
-        self._letters: queue.SimpleQueue[Marked | Reached | None] = (
-            queue.SimpleQueue()
-        )  # `put` is safe in a signal handler
+        self._letters: queue.SimpleQueue[Marked | Reached | None] = queue.SimpleQueue()  # safe in signal handlers
         self._news: list[Marked | Reached | None] = []
         self._reached = 0
         self._heard_at = time.monotonic()
@@ -120,7 +118,7 @@ class Attended(Handed):
 
     @property
     def _settled_seq(self) -> int:
-        return self._reached
+        return min(self._reached, self.delivered_seq)
 
     def _wait(self, seconds: float) -> None:
         with contextlib.suppress(queue.Empty):

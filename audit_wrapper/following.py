@@ -111,6 +111,7 @@ class Follower:
         self._commands: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # 0: look; None: hang up
         self._wanted: dict[int, concurrent.futures.Future[None] | None] = {}
         self._hindered_since: float | None = None
+        self._step_at = 0.0
 
     def say(self, seq: int) -> bool:
         """Somebody waits for this one: it is to be hurried, and `Reached` to be told."""
@@ -146,17 +147,18 @@ class Follower:
         return 0
 
     def _step(self) -> None:
+        now = time.monotonic()
+        if now < self._step_at:
+            return
         try:
             self._sidecar.step()
             self._hindered_since = None
         except JournalError as problem:
-            now = time.monotonic()
-            since = self._hindered_since = self._hindered_since or now
-            # the process of a run that was killed has this long to end
-            if not isinstance(problem, JournalInUse) or now - since > STALE_S:
-                self._hindered_since = now
+            self._hindered_since = self._hindered_since or now
+            # the process of a run that was killed may deliver until then
+            if not isinstance(problem, JournalInUse) or now - self._hindered_since > self._close_timeout_s + STALE_S:
+                self._step_at = now + _AGAIN_S
                 self._failures.note("delivery process", problem)
-            time.sleep(_BEGIN_S)
 
     def _answer(self) -> None:
         for seq, waiter in list(self._wanted.items()):

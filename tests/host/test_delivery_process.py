@@ -19,9 +19,9 @@ import asyncpg
 import pytest
 from looking import AWAY, Here, environ, record, until
 
-from audit_wrapper import AuditTrail, attendant
+from audit_wrapper import AuditTrail, attendant, following
 from audit_wrapper.journal import layout
-from audit_wrapper.journal.lock import holder
+from audit_wrapper.journal.lock import FolderLock, holder
 
 SECRET = "hunter2-of-the-database"
 
@@ -336,26 +336,50 @@ async def test_a_bot_that_reaps_whatever_ends(audit_dsn: str, tmp_path: Path) ->
 
 
 async def test_a_bot_that_dies_of_broken_pipes(audit_dsn: str, tmp_path: Path) -> None:
-    """SIGPIPE as C has it: nothing of ours may raise it."""
+    """SIGPIPE as C has it: a write of ours to a process that was killed just then must not be its end."""
     script = f"""
-import asyncio, contextlib, os, signal
-from audit_wrapper import AuditTrail
+import asyncio, os, signal
+from audit_wrapper import AuditTrail, attendant, following
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-async def main():
-    trail = AuditTrail.open({audit_dsn!r}, journal={str(tmp_path)!r}, delivery="process", ask_exchange="off")
-    for _ in range(20):
-        trail._recorder.missing("something")
-        asked = asyncio.create_task(trail.flush())
-        with contextlib.suppress(ProcessLookupError, AttributeError):
-            os.kill(trail._pipeline.delivery._attendant._running._process.pid, signal.SIGKILL)
-        await asyncio.sleep(0.01)
-    assert await trail.flush()
-    print(trail.status().failures)
-asyncio.run(main())
+say, killed = attendant._Process.say, []
+def too_late(self, seq):
+    if killed:
+        return say(self, seq)
+    pid = self._process.pid
+    killed.append(pid)
+    os.kill(pid, signal.SIGKILL)
+    with self._lock:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        try:
+            self._to.write(b"1\\n")
+        except BrokenPipeError:
+            return False
+    raise AssertionError("it lives")
+attendant._Process.say = too_late
+trail = AuditTrail.open({audit_dsn!r}, journal={str(tmp_path)!r}, delivery="process", ask_exchange="off")
+trail._recorder.missing("something")
+assert asyncio.run(trail.flush())
+assert killed
+print(trail.status().failures)
 """
     ended = subprocess.run([sys.executable, "-c", script], env=environ(), timeout=60, capture_output=True, text=True)
-    assert ended.returncode == 0, ended
-    assert "delivery process" in ended.stdout
+    assert (ended.returncode, ended.stdout) == (0, "{'delivery process': 1}\n"), ended
+
+
+async def test_another_one_that_delivers_is_waited_for_and_told_of(
+    audit_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a thread, where this test can hurry the waiting."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(following, "STALE_S", 0.0)
+    monkeypatch.setattr(following, "_AGAIN_S", 0.05)
+    other = FolderLock(tmp_path, layout.SIDECAR_LOCK)
+    async with opened(audit_dsn, tmp_path, close_timeout_s=0.5) as trail:
+        record(trail, 2)
+        until(lambda: trail.status().failures.get("delivery process", 0) > 2)
+        assert f"process {os.getpid()} delivers the journal" in (trail.status().last_error or "")
+        other.release()
+        assert await trail.flush()
 
 
 # -- as good as a thread
