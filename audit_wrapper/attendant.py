@@ -174,7 +174,7 @@ class Attendant:
         self._hear = hear
         self._counted = counted
         self._running: _Process | Follower | None = None
-        self._ending = False
+        self._ending = self._is_killed = False
         self._heard = False  # from what is running
         self._here = _cannot()
         self._thread: threading.Thread | None = None
@@ -209,8 +209,9 @@ class Attendant:
             self._running.hang_up()
 
     def kill(self) -> None:
-        """End it now. What it has not delivered stays in the journal."""
-        if isinstance(self._running, _Process):
+        """End it, as it has not ended by itself. One that is still beginning is left to hear that it is over: it has had no time."""
+        if self._heard and isinstance(self._running, _Process):
+            self._is_killed = True
             self._running.kill()
 
     def disown(self) -> None:
@@ -231,7 +232,7 @@ class Attendant:
             while True:
                 was_ending, began = self._ending, time.monotonic()
                 problem = self._run_one()
-                if problem is None or was_ending:
+                if problem is None or was_ending or self._is_killed:
                     return
                 wordless = 0 if self._heard else wordless + 1
                 if wordless >= _TRIES and self._here is None:

@@ -238,7 +238,7 @@ async def test_signals_are_for_the_bot(audit_dsn: str, tmp_path: Path) -> None:
 
 
 async def test_one_that_hangs_is_told_of_and_ended(
-    audit_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    audit_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(attendant, "STALE_S", 4.0)  # a mark comes every two seconds
     trail = opened(audit_dsn, tmp_path, close_timeout_s=0.2)
@@ -256,6 +256,17 @@ async def test_one_that_hangs_is_told_of_and_ended(
     left = trail.close()
     assert (left.complete, left.undelivered) == (False, 1)
     assert not Path(f"/proc/{pid}").exists()
+    assert "has ended" not in caplog.text, "it was the bot's doing"
+
+
+async def test_one_that_had_no_time_to_begin_goes_on_without_the_bot(
+    audit_dsn: str, tmp_path: Path, postgres_server: Any
+) -> None:
+    trail = opened(audit_dsn, tmp_path, close_timeout_s=30)
+    record(trail, 3)
+    trail._close(0.0)
+    until(lambda: events(postgres_server, audit_dsn) == [1, 2, 3])
+    assert trail.status().failures == {}
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -467,7 +478,7 @@ async def test_an_older_copy_of_the_journal(
     async with opened(audit_dsn, folder, delivery=delivery) as trail:
         record(trail, 3)
         assert await trail.flush()
-        assert trail.status().failures == {"journal and database differ": 1, "journal damaged": 1}
+        until(lambda: trail.status().failures == {"journal and database differ": 1, "journal damaged": 1})
     assert len(events(postgres_server, audit_dsn)) == 9
     assert fetched(postgres_server, audit_dsn, "SELECT count(*) FROM audit.streams") == [2]
 
@@ -525,10 +536,11 @@ def test_commands_beside_it(audit_dsn: str, tmp_path: Path, here: Here) -> None:
         record(trail, 3)
         assert asyncio.run(trail.flush())
         pid = process_of(trail)
-        until(lambda: here("status", "--journal", tmp_path, "--dsn", audit_dsn).code == 0)
-        said = here("status", "--journal", tmp_path, "--dsn", audit_dsn)
-        assert said.first == "RECORDING, 0 behind"
-        assert re.search(rf"^delivery +0 behind; connected; process {pid} of the bot delivers$", said.out, re.MULTILINE)
+        row = rf"^delivery +0 behind; connected; process {pid} of the bot delivers$"
+        shown = ("status", "--journal", tmp_path, "--dsn", audit_dsn)
+        until(lambda: re.search(row, here(*shown).out, re.MULTILINE))  # a sign of life comes every two seconds
+        said = here(*shown)
+        assert (said.code, said.first) == (0, "RECORDING, 0 behind")
         said = here("deliver", "--journal", tmp_path, "--dsn", audit_dsn)
         assert said.code == 3
         assert "and delivers it itself: `audit-wrapper status`" in said.err
