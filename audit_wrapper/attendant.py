@@ -53,6 +53,7 @@ _CODE = (
 _SILENT = f"the process that delivers has said nothing for {STALE_S:g} seconds; what is recorded is safe in the journal"
 _LOOK_S = 0.01
 _Counted = Callable[[Counts, float], None]
+_News = Marked | Reached | Failed | None
 
 
 class Attended(Handed):
@@ -71,8 +72,8 @@ class Attended(Handed):
     ) -> None:
         super().__init__(journal, failures, tend, beat, damaged, opened_at)
         self.state = "starting"
-        self._letters: queue.SimpleQueue[Marked | Reached | None] = queue.SimpleQueue()  # safe in signal handlers
-        self._news: list[Marked | Reached | None] = []
+        self._letters: queue.SimpleQueue[_News] = queue.SimpleQueue()  # safe in signal handlers
+        self._news: list[_News] = []
         self._reached = 0
         self._heard_at = time.monotonic()
         self._attendant = Attendant(settings, failures, self._letters.put, counted)
@@ -125,7 +126,7 @@ class Attended(Handed):
             self._news.append(self._letters.get(timeout=seconds))
 
     def _has_news(self) -> bool:
-        return bool(self._news or self._waiters)
+        return bool(self._news or self._waiters) or not self._letters.empty()
 
     def _look(self) -> None:
         with contextlib.suppress(queue.Empty):
@@ -142,6 +143,9 @@ class Attended(Handed):
                     self._take(mark)
         finally:
             self._reached = max(one.seq for one in (*news, Reached(self._reached)) if isinstance(one, Reached))
+            for one in news:
+                if isinstance(one, Failed):  # after the mark, which says how it is since
+                    self._failures.note(one.kind, one.problem, one.place)
         if self._attendant.trouble is not None:
             self._heard_at = time.monotonic()
             self._say(StoreUnavailable(self._attendant.trouble))
@@ -155,13 +159,13 @@ class Attended(Handed):
 
 
 class Attendant:
-    """Keeps one process going, on a thread. Hears it: marks and answers are handed to `hear`, the others are dealt with here."""
+    """Keeps one process going, on a thread. Hears it: what says how delivery is, is handed to `hear`; the rest is dealt with here."""
 
     def __init__(
         self,
         settings: Settings,
         failures: Failures,
-        hear: Callable[[Marked | Reached], None],
+        hear: Callable[[Marked | Reached | Failed], None],
         counted: _Counted | None,
     ) -> None:
         self.trouble: str | None = None  # why there is no process that delivers, in words
@@ -175,7 +179,7 @@ class Attendant:
         self._counted = counted
         self._running: _Process | Follower | None = None
         self._ending = self._is_killed = False
-        self._heard = False  # from what is running
+        self._heard_at: float | None = None  # when it was heard for the first time, of what is running
         self._here = _cannot()
         self._thread: threading.Thread | None = None
         self._has_ended = False
@@ -209,8 +213,10 @@ class Attendant:
             self._running.hang_up()
 
     def kill(self) -> None:
-        """End it, as it has not ended by itself. One that is still beginning is left to hear that it is over: it has had no time."""
-        if self._heard and isinstance(self._running, _Process):
+        """End it, as it has not ended by itself. One that began just now is left to itself: it had no time to deliver."""
+        enough_s = self._errand.settings.close_timeout_s + GIVE_UP_S
+        heard_at = self._heard_at
+        if isinstance(self._running, _Process) and heard_at is not None and time.monotonic() - heard_at > enough_s:
             self._is_killed = True
             self._running.kill()
 
@@ -234,7 +240,7 @@ class Attendant:
                 problem = self._run_one()
                 if problem is None or was_ending or self._is_killed:
                     return
-                wordless = 0 if self._heard else wordless + 1
+                wordless = 0 if self._heard_at is not None else wordless + 1
                 if wordless >= _TRIES and self._here is None:
                     self._here = problem
                     problem += "; the bot delivers on a thread of its own from now on"
@@ -249,7 +255,7 @@ class Attendant:
 
     def _run_one(self) -> str | None:
         """Until it ends; returns why, unless it was asked to."""
-        self._heard = False
+        self._heard_at = None
         try:
             with unforked():
                 running = self._running = (
@@ -268,15 +274,13 @@ class Attendant:
             time.sleep(LOOK_EVERY_S)
 
     def _take(self, letter: Letter) -> None:
-        self._heard = True
+        self._heard_at = self._heard_at or time.monotonic()
         match letter:
             case Marked():
                 self.trouble = None
                 self._hear(letter)
-            case Reached():
+            case Reached() | Failed():
                 self._hear(letter)
-            case Failed(kind, problem, place):
-                self._failures.note(kind, problem, place)
             case Delivered(counts, seconds):
                 if self._counted is not None:
                     self._counted(counts, seconds)

@@ -101,14 +101,14 @@ class Follower:
         self.asked = 0
         self._tell = tell
         self._close_timeout_s = errand.settings.close_timeout_s
-        self._failures = _Told(tell)
+        self._commands: queue.SimpleQueue[int | Failed | None] = queue.SimpleQueue()  # 0: look; None: hang up
+        self._failures = _Told(self._commands.put)
         self._sidecar = Sidecar(
             msgspec.structs.replace(errand.settings, metrics="off"),
             failures=self._failures,
             told=told if errand.counts else None,
             marked=lambda mark: tell(Marked(mark)),
         )
-        self._commands: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # 0: look; None: hang up
         self._wanted: dict[int, concurrent.futures.Future[None] | None] = {}
         self._hindered_since: float | None = None
         self._step_at = 0.0
@@ -128,20 +128,29 @@ class Follower:
 
     def run(self) -> None:
         """Raises what ended it, if nobody hung up."""
-        while (command := self._command()) is not None:
-            if command:
-                self._wanted.setdefault(command, None)
-            self._step()
-            self._answer()
-            if self._sidecar.has_broken_down:
-                raise RuntimeError(self._sidecar.state)
-        until = time.monotonic() + self._close_timeout_s
-        while self._sidecar.delivery is None and time.monotonic() < until:
-            self._step()
-            time.sleep(_BEGIN_S)
-        self._sidecar.stop(max(0.0, until - time.monotonic()))
+        try:
+            while (command := self._command()) is not None:
+                if isinstance(command, Failed):
+                    if command.kind != "writing delivered.json":  # which is what fails then
+                        self._sidecar.mark_now()  # the bot shall know how it is before it hears of it
+                    self._tell(command)
+                elif command:
+                    self._wanted.setdefault(command, None)
+                self._step()
+                self._answer()
+                if self._sidecar.has_broken_down:
+                    raise RuntimeError(self._sidecar.state)
+            until = time.monotonic() + self._close_timeout_s
+            while self._sidecar.delivery is None and time.monotonic() < until:
+                self._step()
+                time.sleep(_BEGIN_S)
+            self._sidecar.stop(max(0.0, until - time.monotonic()))
+        finally:
+            while not self._commands.empty():
+                if isinstance(command := self._commands.get(), Failed):
+                    self._tell(command)
 
-    def _command(self) -> int | None:
+    def _command(self) -> int | Failed | None:
         with contextlib.suppress(queue.Empty):
             return self._commands.get(timeout=_STEP_S if self._sidecar.delivery is not None else _BEGIN_S)
         return 0
@@ -177,7 +186,7 @@ class Follower:
 class _Told(Failures):
     """They are the bot's: it counts them, and logs the first of a kind."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Callable[[Failed], None]) -> None:
         super().__init__()
         self._tell = tell
 

@@ -122,7 +122,8 @@ class Sidecar:
     def mark_now(self) -> None:
         """Tell the bot how far delivery is, at once."""
         self._write_at = 0.0
-        self._write_mark()
+        if self.delivery is not None:
+            self._write_mark()
 
     def stop(self, timeout_s: float) -> bool:
         """Deliver what is there, for `timeout_s` at the most; True if all of it was. The next run goes on from there."""
