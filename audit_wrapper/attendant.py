@@ -151,6 +151,7 @@ class Attended(Handed):
             self._say(StoreUnavailable(self._attendant.trouble))
         elif time.monotonic() - self._heard_at > STALE_S:
             self._say(StoreUnavailable(_SILENT), away=True)
+            self._attendant.replace()
         if self._waiters:
             self._attendant.ask(max(seq for seq, _ in self._waiters))
 
@@ -211,6 +212,11 @@ class Attendant:
         self._ending = True
         if self._running is not None:
             self._running.hang_up()
+
+    def replace(self) -> None:
+        """It says nothing any more: end it, so that another one begins. One that has said nothing yet may still be beginning."""
+        if self._heard_at is not None and isinstance(self._running, _Process):
+            self._running.kill()
 
     def kill(self) -> None:
         """End it, as it has not ended by itself. One that began just now is left to itself: it had no time to deliver."""

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -237,20 +238,20 @@ async def test_signals_are_for_the_bot(audit_dsn: str, tmp_path: Path) -> None:
         assert trail.status().failures == {}
 
 
-async def test_one_that_hangs_is_told_of_and_ended(
+async def test_one_that_hangs_is_told_of_and_replaced(
     audit_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(attendant, "STALE_S", 4.0)  # a mark comes every two seconds
     trail = opened(audit_dsn, tmp_path, close_timeout_s=0.2)
-    pid = process_of(trail)
-    os.kill(pid, signal.SIGSTOP)
+    silent = process_of(trail)
+    os.kill(silent, signal.SIGSTOP)
     record(trail, 1)
-    until(lambda: trail.status().failures == {"delivery process": 1})
-    assert "has said nothing" in (trail.status().last_error or "")
-    assert "has said nothing" in trail.status().store
-    os.kill(pid, signal.SIGCONT)
-    until(lambda: trail.status().store == "connected")
-    assert await trail.flush()
+    assert await trail.flush(), "by another one"
+    assert trail.status().failures == {"delivery process": 2}, "that it was silent, and that it has ended"
+    assert f"process {silent} has ended: SIGKILL" in (trail.status().last_error or "")
+    assert "has said nothing" in caplog.text
+    pid = process_of(trail)
+    until(lambda: time.monotonic() - (trail._pipeline.delivery._attendant._heard_at or 0) > 2)  # type: ignore[union-attr]
     os.kill(pid, signal.SIGSTOP)
     record(trail, 1)
     left = trail.close()
@@ -504,19 +505,18 @@ async def test_damage_is_written_down_once(audit_dsn: str, tmp_path: Path, postg
 # -- with the embedded server
 
 
-async def test_the_embedded_server(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    async with opened(None, tmp_path / "journal", close_timeout_s=30) as trail:
+async def test_the_embedded_server(memory: Path) -> None:
+    async with opened(None, memory / "journal", close_timeout_s=30) as trail:
         record(trail, 3)
         assert await trail.flush(120)
         status = trail.status()
-        assert status.embedded == str(tmp_path / "journal" / "postgres")
+        assert status.embedded == str(memory / "journal" / "postgres")
         dsn = status.database
         assert dsn is not None
         connection = await asyncpg.connect(dsn)
         assert await connection.fetchval("SELECT count(*) FROM audit.events") == 3
         await connection.close()
-        server = int((tmp_path / "journal" / "postgres" / "postmaster.pid").read_text().split()[0])
+        server = int((memory / "journal" / "postgres" / "postmaster.pid").read_text().split()[0])
         os.kill(server, signal.SIGQUIT)
         until(lambda: not Path(f"/proc/{server}").exists())
         record(trail, 3)
@@ -525,7 +525,7 @@ async def test_the_embedded_server(tmp_path: Path) -> None:
         record(trail, 3)
         assert await trail.flush(120)
     assert trail.close()
-    assert not (tmp_path / "journal" / "postgres" / "postmaster.pid").exists(), "it stops with the trail"
+    assert not (memory / "journal" / "postgres" / "postmaster.pid").exists(), "it stops with the trail"
 
 
 # -- beside it
