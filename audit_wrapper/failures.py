@@ -27,21 +27,21 @@ class Failures:
         self._counts: Counter[str] = Counter()
         self._last: str | None = None
 
-    def note(self, kind: str, problem: BaseException | str) -> None:
-        """Count one failure; the first of its kind is logged in full, the others only counted."""
-        text = said(problem) if isinstance(problem, str) else f"{type(problem).__name__}: {words_of(problem)}"
+    def note(self, kind: str, problem: BaseException | str, place: str | None = None) -> None:
+        """Count one failure; the first of its kind is logged in full, the others only counted. place: a traceback, of a process
+        that is not this one."""
+        text = sentence_of(problem)
         with self._lock:
             self._counts[kind] += 1
             self._last = f"{kind}: {text}"
             first = self._counts[kind] == 1
         if first:
-            # our own errors say all there is to say; only of what nobody foresaw is the place worth knowing
-            trace = None if isinstance(problem, str | AuditWrapperError | OSError) else trace_of(problem)
             logger.error(
-                "audit trail: %s: %s (trading goes on; further failures of this kind are counted, see status())",
+                "audit trail: %s: %s (trading goes on; further failures of this kind are counted, see status())%s",
                 kind,
                 text,
-                trace=trace,
+                f"\n{place}" if place else "",
+                trace=place_of(problem),
                 event="failure",
                 kind=kind,
                 problem=text,
@@ -58,6 +58,16 @@ class Failures:
     def last(self) -> str | None:
         """The latest failure, in words."""
         return self._last
+
+
+def sentence_of(problem: BaseException | str) -> str:
+    """What went wrong, as it is logged: an exception with its type."""
+    return said(problem) if isinstance(problem, str) else f"{type(problem).__name__}: {words_of(problem)}"
+
+
+def place_of(problem: BaseException | str) -> BaseException | None:
+    """For a log: our own errors say all there is to say; only of what nobody foresaw is the place worth knowing."""
+    return None if isinstance(problem, str | AuditWrapperError | OSError) else trace_of(problem)
 
 
 def words_of(problem: BaseException) -> str:

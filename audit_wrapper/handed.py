@@ -16,8 +16,8 @@ from audit_wrapper.mark import STALE_S, Mark, read_mark
 
 _TEND_EVERY_S = 0.5
 _BEAT_EVERY_S = 2.0
-_GIVE_UP_S = 1.0
-_LOOK_EVERY_S = 0.05  # for the mark, while somebody waits for it; else as often as it tends
+GIVE_UP_S = 1.0
+LOOK_EVERY_S = 0.05  # for the mark, while somebody waits for it; else as often as it tends
 _NONE = "no sidecar delivers this journal: start one with `audit-wrapper deliver --follow`"
 _EARLIER = "the sidecar still goes by an earlier run of this bot: look at its log"
 _LATER = "this process is a fork: the sidecar delivers what it recorded once it has ended"
@@ -26,6 +26,8 @@ _LATER = "this process is a fork: the sidecar delivers what it recorded once it 
 class Handed:
     """Has the face of a `Delivery`. `damaged` is called with what the sidecar found damaged in the journal. opened_at: of this run of
     the bot, as its sign of life has it: what a mark says to another run counts for nothing."""
+
+    database: str | None = None  # as in the mark, where the settings do not say it
 
     def __init__(
         self,
@@ -91,13 +93,20 @@ class Handed:
             while self.runs and not self.is_this_thread and not self._has_all():
                 if self.problem is not None or unless() or time.monotonic() >= until:
                     break
-                time.sleep(_LOOK_EVERY_S)
+                time.sleep(LOOK_EVERY_S)
         finally:
             self._stopping = True
-        until = time.monotonic() + _GIVE_UP_S
-        while self.runs and not self.is_this_thread and time.monotonic() < until:
-            time.sleep(_LOOK_EVERY_S)
+        self._await_end()
         return self._has_all()
+
+    def _await_end(self) -> None:
+        until = time.monotonic() + GIVE_UP_S
+        while self.runs and not self.is_this_thread and time.monotonic() < until:
+            time.sleep(LOOK_EVERY_S)
+
+    @property
+    def _settled_seq(self) -> int:
+        return self.delivered_seq
 
     def _has_all(self) -> bool:
         return self.delivered_seq >= self._journal.durable_seq
@@ -116,14 +125,19 @@ class Handed:
                 if self._beat is not None and now >= beat_at:
                     beat_at = now + _BEAT_EVERY_S
                     self._beat()
-                time.sleep(_LOOK_EVERY_S)
+                self._wait(LOOK_EVERY_S)
+            self._step(tends=False)  # the last word
         finally:
             self._has_ended = True
             self._release(all_of_them=True)
 
+    def _wait(self, seconds: float) -> None:
+        """Until there may be something to look at; `seconds` at the most."""
+        time.sleep(seconds)
+
     def _step(self, tends: bool) -> None:
         try:
-            if tends or self._waiters or not self._has_all():
+            if tends or self._has_news():
                 self._look()
                 self._release()
             if tends:
@@ -132,6 +146,9 @@ class Handed:
             self._failures.note("tending the journal", problem)
         except Exception as problem:  # whatever it is: without this thread nobody tends the journal
             self._failures.note("following the sidecar", problem)
+
+    def _has_news(self) -> bool:
+        return bool(self._waiters) or not self._has_all()
 
     def _look(self) -> None:
         if not isinstance(self._journal, FileJournal):
@@ -173,13 +190,16 @@ class Handed:
     def _say(self, problem: StoreUnavailable | None, *, state: str = "", away: bool = False) -> None:
         if away and not self._is_away:
             self._is_away = True
-            self._failures.note("sidecar away", str(problem))
+            self._note_away(str(problem))
         self.problem = problem
         self.state = state or str(problem)
 
+    def _note_away(self, problem: str) -> None:
+        self._failures.note("sidecar away", problem)
+
     def _release(self, *, all_of_them: bool = False) -> None:
         with self._lock:
-            done = [waiter for seq, waiter in self._waiters if all_of_them or seq <= self.delivered_seq]
+            done = [waiter for seq, waiter in self._waiters if all_of_them or seq <= self._settled_seq]
             self._waiters = [pair for pair in self._waiters if pair[1] not in done]
         for waiter in done:
             if waiter.set_running_or_notify_cancel():

@@ -23,8 +23,8 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     its delivery is doing, in words. problem: why it does not deliver; None: it does. branch_after: the store has other entries
     after this one under the stream's numbers, so the journal is to `branch` there; None: it has not. opened_at: the run of the bot
     that it speaks to, by its sign of life; None: it has seen none. damage: what it found damaged in the journal and no run is known
-    to have written down, in words. is_due: whether this run is to do it; not before it is known what an earlier one wrote. pid,
-    written_at: of the sidecar.
+    to have written down, in words. is_due: whether this run is to do it; not before it is known what an earlier one wrote.
+    database: its address, without the password; None: not known yet. pid, written_at: of the sidecar.
     """
 
     stream: UUID
@@ -38,6 +38,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     is_due: bool
     pid: int
     written_at: datetime
+    database: str | None = None
 
     @property
     def age_s(self) -> float:

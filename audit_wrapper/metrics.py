@@ -35,6 +35,7 @@ _DELIVERY_S = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
 _Attributes = dict[str, str]
+Counts = tuple[tuple[str, str | None, bool, int], ...]  # kind, exchange, whether it has an intent: how many records
 
 
 class Seen(NamedTuple):
@@ -109,20 +110,23 @@ class TrailMetrics:
 
     def delivered(self, records: Sequence[Record], seconds: float) -> None:
         """A batch is in the store; it took this long."""
+        self.counted(counts_of(records), seconds)
+
+    def counted(self, counts: Counts, seconds: float) -> None:
+        """As `delivered`, of records that another process has delivered."""
         if self._only_looks:
             return
         try:
             made, own = self._instruments, self.attributes
             made.delivery.record(seconds, own)
-            made.batch.record(len(records), own)
-            for (kind, exchange), count in Counter((one.kind, one.exchange) for one in records).items():
-                made.delivered.add(count, {**own, **_named(exchange), "kind": str(kind)})
-            unknown = Counter(one.exchange for one in records if one.kind is RecordKind.OUTCOME_UNKNOWN)
-            unattributed = Counter(
-                one.exchange for one in records if one.kind is RecordKind.UNATTRIBUTED and one.intent_id is None
-            )
-            # also where there is none: a series that begins with 1 does not look like a rise
-            for exchange in {one.exchange for one in records}:
+            made.batch.record(sum(n for *_, n in counts), own)
+            unknown, unattributed = Counter[str | None](), Counter[str | None]()
+            for kind, exchange, has_intent, n in counts:
+                made.delivered.add(n, {**own, **_named(exchange), "kind": kind})
+                # also where there is none: a series that begins with 1 does not look like a rise
+                unknown[exchange] += n if kind == RecordKind.OUTCOME_UNKNOWN else 0
+                unattributed[exchange] += n if kind == RecordKind.UNATTRIBUTED and not has_intent else 0
+            for exchange in unknown:
                 made.unknown.add(unknown[exchange], {**own, **_named(exchange)})
                 made.unattributed.add(unattributed[exchange], {**own, **_named(exchange)})
         except Exception as problem:  # the user's provider; delivery goes on
@@ -155,6 +159,12 @@ class TrailMetrics:
         except Exception as problem:  # somebody else's thread: it collects more than ours
             self._failures.note("metrics", problem)
             return []
+
+
+def counts_of(records: Iterable[Record]) -> Counts:
+    """What is counted of records that were delivered."""
+    found = Counter((str(one.kind), one.exchange, one.intent_id is not None) for one in records)
+    return tuple((*what, n) for what, n in found.items())
 
 
 _Read = Callable[[TrailMetrics, Seen], Iterable[tuple[float, _Attributes]]]

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import msgspec
+
 from audit_wrapper.database import Database
 from audit_wrapper.delivery import Delivery
 from audit_wrapper.errors import SettingsError
@@ -61,15 +63,20 @@ class Pipeline:
                 journal.folder, self.status, failures, account=settings.account, delivery=settings.delivery
             )
         beat = self._heartbeat.beat if self._heartbeat is not None else None
+        opened_at = self._heartbeat.opened_at if self._heartbeat is not None else None
         self.delivery: Delivery | Handed
         if settings.delivery == "own":
             self.delivery = self._delivery_of(journal, self._tend, beat)
+        elif settings.delivery == "process":
+            from audit_wrapper.attendant import Attended
+
+            counted = metrics.counted if metrics is not None else None
+            self.delivery = Attended(settings, journal, failures, self._tend, beat, self._damaged, opened_at, counted)
         elif settings.dsn is None:
             raise SettingsError(
                 'delivery="sidecar" needs a dsn: the embedded PostgreSQL belongs to the process that opens the trail'
             )
         else:
-            opened_at = self._heartbeat.opened_at if self._heartbeat is not None else None
             self.delivery = Handed(journal, failures, self._tend, beat, self._damaged, opened_at)
 
     @classmethod
@@ -86,6 +93,8 @@ class Pipeline:
         recorder.begin_anew(journal)
         if metrics is not None:
             metrics.in_child()
+        if settings.delivery == "process":  # that one is of the parent's journal
+            settings = msgspec.structs.replace(settings, delivery="own")
         return cls(settings, journal, Database(settings), recorder, failures, metrics)
 
     def start(self) -> None:
@@ -125,7 +134,7 @@ class Pipeline:
             last_error=words_of(problem) if problem is not None else self._failures.last,
             store=delivery.state,
             journal=str(self._settings.journal),
-            database=self.database.address,
+            database=self.database.address or (delivery.database if isinstance(delivery, Handed) else None),
             embedded=self.database.embedded_folder,
         )
 

@@ -32,8 +32,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: names the account at the exchange; part of every order's identity.
     bot_schema: the schema of the bot's tables (positions, orders, trades).
     positions_table: the bot's positions table, read to link orders; None: never look.
-    delivery: "own": this process delivers, on a thread. "sidecar": it does no work of the database's; `audit-wrapper deliver
-        --follow`, a process beside it, reads the journal and delivers. Needs a dsn.
+    delivery: "own": this process delivers, on a thread. "process": it does no work of the database's; a process that it starts
+        and ends with the trail reads the journal and delivers. "sidecar": the same by `audit-wrapper deliver --follow`, which
+        somebody else starts beside it. Needs a dsn.
     delivery_batch: records in one transaction. delivery_pause_s: how long new records are gathered before one.
     statement_timeout_s: how long one batch may take in the database before it is tried again.
     close_timeout_s: how long `close()` goes on delivering before it says what is left.
@@ -57,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: _Name = "default"
     bot_schema: _Identifier = "monitoring"
     positions_table: _Identifier | None = "positions"
-    delivery: Literal["own", "sidecar"] = "own"
+    delivery: Literal["own", "process", "sidecar"] = "own"
     delivery_batch: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     delivery_pause_s: _Seconds = 0.05
     statement_timeout_s: _Seconds = 60.0
@@ -89,12 +90,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             _known(name, "AuditTrail.open()")
             values[name] = os.fspath(value) if isinstance(value, os.PathLike) else value
         try:
-            return msgspec.convert(values, cls, strict=False, dec_hook=_from_text)
+            return msgspec.convert(values, cls, strict=False, dec_hook=from_text)
         except msgspec.ValidationError as problem:
             raise SettingsError(f"a setting cannot be used: {problem}") from None
 
 
-def _from_text(kind: type, value: Any) -> Any:
+def from_text(kind: type, value: Any) -> Any:
+    """What msgspec cannot make by itself of a setting's text."""
     if kind is Path and isinstance(value, str) and value:
         return Path(value)
     raise msgspec.ValidationError(f"expected a {kind.__name__}, got {value!r}")

@@ -1,4 +1,4 @@
-"""A process beside the bot that delivers the bot's journal, for bots opened with `delivery="sidecar"`.
+"""A process beside the bot that delivers the bot's journal, for bots opened with `delivery="sidecar"`, or "process".
 
 It reads the folder without the journal's lock, and tells the bot by a file how far it is (`mark`), so that the bot's
 retention works. It may be killed and started again at any moment: how far delivery is, the database knows. What forked
@@ -7,6 +7,7 @@ processes left is delivered once they have ended.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import time
@@ -23,12 +24,11 @@ from audit_wrapper.delivery import Delivery
 from audit_wrapper.errors import JournalInUse, JournalUnavailable
 from audit_wrapper.failures import Failures, words_of
 from audit_wrapper.forks import Adoption, side_folders
-from audit_wrapper.heartbeat import last_beat
+from audit_wrapper.heartbeat import Beat, last_beat
 from audit_wrapper.journal import Journal, What, layout
 from audit_wrapper.journal.followed import FollowedJournal
 from audit_wrapper.journal.lock import FolderLock, holder
 from audit_wrapper.mark import Mark, read_mark, write_mark
-from audit_wrapper.pipeline import open_journal
 from audit_wrapper.records import Record, RecordKind
 from audit_wrapper.settings import Settings
 
@@ -46,9 +46,20 @@ class Sidecar:
     where the folder cannot be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.failures = Failures({"account": settings.account, "journal": str(settings.journal)})
-        self._metrics = metrics.of_trail(settings, self.failures)  # of the delivery alone; the bot reports the rest
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        failures: Failures | None = None,
+        told: Callable[[Sequence[Record], float], None] | None = None,
+        marked: Callable[[Mark], None] | None = None,
+    ) -> None:
+        """The others are for one that its bot has started. failures, told: as in `Delivery`. marked: called with each new mark."""
+        self.failures = failures or Failures({"account": settings.account, "journal": str(settings.journal)})
+        self._told_of = told
+        self._marked = marked
+        if told is None and (made := metrics.of_trail(settings, self.failures)) is not None:
+            self._told_of = made.delivered  # of the delivery alone; the bot reports the rest
         self.delivery: Delivery | None = None
         self._settings = settings
         self._folder = settings.journal
@@ -58,6 +69,7 @@ class Sidecar:
         self._written: Mark | None = None
         self._write_at = 0.0
         self._adopt_at = 0.0
+        self._has_adopted = False
         self._look_at = 0.0
         self._opened_at: datetime | None = None  # when the bot opened the journal that is delivered
         self._due_from = 0  # what the bot had written before that goes up to here
@@ -87,16 +99,42 @@ class Sidecar:
             self._adopt_at = now + _ADOPT_EVERY_S
             self._adopt()
 
+    @property
+    def delivered_seq(self) -> int:
+        """Up to where the journal is in the store; 0: delivery has not begun."""
+        return self.delivery.delivered_seq if self.delivery is not None else 0
+
+    @property
+    def has_broken_down(self) -> bool:
+        """Whether delivery has ended by itself, which it should never do."""
+        return self.delivery is not None and not self.delivery.runs
+
+    def disown(self) -> None:
+        """In a forked child: see `Delivery.disown`."""
+        if self.delivery is not None:
+            self.delivery.disown()
+        self._adoption.disown()
+
+    def reached(self, seq: int) -> concurrent.futures.Future[None] | None:
+        """As `Delivery.reached`; None: delivery has not begun."""
+        return self.delivery.reached(seq) if self.delivery is not None else None
+
+    def mark_now(self) -> None:
+        """Tell the bot how far delivery is, at once."""
+        self._write_at = 0.0
+        if self.delivery is not None:
+            self._write_mark()
+
     def stop(self, timeout_s: float) -> bool:
         """Deliver what is there, for `timeout_s` at the most; True if all of it was. The next run goes on from there."""
-        done = True
+        done, until = True, time.monotonic() + timeout_s
         try:
             if self.delivery is not None and self._journal is not None:
                 wanted = self._journal.durable_seq  # a bot that trades on is not waited for
                 self.delivery.stop(timeout_s)
                 done = self.delivery.delivered_seq >= wanted
                 self._write_mark(ended=True)
-                self._adoption.stop(0)
+                self._adoption.stop(max(0.0, until - time.monotonic()))
                 self._journal.close()
         finally:
             self._database.stop()
@@ -110,7 +148,7 @@ class Sidecar:
         if not self._folder.is_dir():
             return False
         beat, pid = last_beat(self._folder), holder(self._folder)
-        if pid is not None and beat is not None and beat.delivery == "own" and not beat.closed:
+        if pid is not None and beat is not None and self._delivers_itself(beat):
             raise JournalInUse(
                 f"process {pid or beat.pid} writes the journal in {self._folder} and delivers it itself: open its trail with "
                 'delivery="sidecar" (AUDIT_WRAPPER_DELIVERY=sidecar) to leave that to a sidecar'
@@ -134,12 +172,11 @@ class Sidecar:
         except JournalUnavailable:
             return False
         self._journal = journal
-        told = self._metrics.delivered if self._metrics is not None else None
 
         def taken(records: Sequence[Record], seconds: float) -> None:
             self._told.update(one.reason for one in records if one.kind is RecordKind.GAP and one.reason is not None)
-            if told is not None:
-                told(records, seconds)
+            if self._told_of is not None:
+                self._told_of(records, seconds)
 
         self.delivery = self._delivery_of(journal, taken)
         self.delivery.start()
@@ -161,11 +198,14 @@ class Sidecar:
         with contextlib.suppress(FileNotFoundError):  # the folder was taken away: its writer makes it anew
             self._lock.renew(patiently=True)
         beat = last_beat(self._folder)
-        if beat is not None and beat.delivery == "own" and not beat.closed and holder(self._folder) is not None:
+        if beat is not None and self._delivers_itself(beat) and holder(self._folder) is not None:
             self.failures.note(
                 "the bot delivers too",
                 f'process {beat.pid} delivers its journal itself: open its trail with delivery="sidecar", or end this sidecar',
             )
+
+    def _delivers_itself(self, beat: Beat) -> bool:
+        return self._marked is None and beat.delivery != "sidecar" and not beat.closed
 
     def _ask_to_branch(self, stream: UUID, after_seq: int) -> None:
         self._branch = (stream, after_seq)
@@ -179,14 +219,16 @@ class Sidecar:
         self._write_at = now + _SOON_S
         try:
             mark = self._mark(self._journal, self.delivery)
-            if ended:
-                mark = msgspec.structs.replace(mark, store="the sidecar has ended", problem="the sidecar has ended")
             old = self._written
             is_new = old is None or msgspec.structs.replace(old, written_at=mark.written_at) != mark
-            if old is not None and 0 <= old.age_s < _MARK_EVERY_S and not is_new:
+            if old is not None and 0 <= old.age_s < _MARK_EVERY_S and not is_new and not ended:
                 return
-            write_mark(self._folder, mark)
             self._written = mark
+            if self._marked is not None:
+                self._marked(mark)
+            if ended:
+                mark = msgspec.structs.replace(mark, store="the sidecar has ended", problem="the sidecar has ended")
+            write_mark(self._folder, mark)
         except OSError as problem:  # JournalUnavailable is one
             self.failures.note("writing delivered.json", problem)
 
@@ -204,6 +246,7 @@ class Sidecar:
             opened_at=self._opened_at,
             damage=self._untold(journal),
             is_due=delivery.state == "connected" and delivery.delivered_seq >= self._due_from,
+            database=self._database.address,
             pid=os.getpid(),
             written_at=datetime.now(UTC),
         )
@@ -220,7 +263,10 @@ class Sidecar:
     def _adopt(self) -> None:
         try:
             now = time.time()
-            if any(now - path.stat().st_mtime > _SETTLED_S for path in side_folders(self._folder)):
+            # in time to come only: what is there when this begins is nearly always of an earlier run
+            settled_s = _SETTLED_S if self._has_adopted else 0.0
+            self._has_adopted = True
+            if any(now - path.stat().st_mtime >= settled_s for path in side_folders(self._folder)):
                 self._adoption.start()
         except FileNotFoundError:
             return  # it went just now: its process had all of it delivered
@@ -228,9 +274,9 @@ class Sidecar:
             self.failures.note("delivering what a forked process left", problem)
 
     def _delivery_of(self, journal: Journal, told: Callable[[Sequence[Record], float], None] | None = None) -> Delivery:
-        if told is None and self._metrics is not None:
-            told = self._metrics.delivered
-        return Delivery(journal, self._database.store, self._settings, self.failures, told=told)
+        return Delivery(journal, self._database.store, self._settings, self.failures, told=told or self._told_of)
 
     def _open_beside(self, folder: Path) -> Journal:
+        from audit_wrapper.pipeline import open_journal  # much of what it knows is not needed here
+
         return open_journal(self._settings, folder)

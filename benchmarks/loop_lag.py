@@ -31,6 +31,7 @@ _BARE = "without us"
 CONTENDERS = {
     _BARE: "the same loop, manager and client stub; no trail, and no delivery beside it",
     "own": 'wrapped, delivery="own": a thread of the bot\'s process drains the backlog meanwhile',
+    "process": 'wrapped, delivery="process": a process that the trail starts drains it',
     "sidecar": 'wrapped, delivery="sidecar": `audit-wrapper deliver --follow` drains it in a process beside the bot',
 }
 
@@ -42,7 +43,8 @@ def run(place: Place) -> Result:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS}
     for number in range(place.effort.loop_runs):
         names = list(CONTENDERS)
-        for name in names[number % 3 :] + names[: number % 3]:
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
             runs[name].append(asyncio.run(_one(place, name, made)))
     seconds = place.effort.loop_s
     tables = [
@@ -57,11 +59,12 @@ def run(place: Place) -> Result:
         f"{_ORDERS_PER_S} orders a second, {place.effort.backlog:,} records in the journal at the start; added: by the medians",
         *(
             f"{name}: {median(one['drained_per_s'] for one in runs[name]):,.0f} records/s drained"
-            for name in ("own", "sidecar")
+            for name in CONTENDERS
+            if name != _BARE
         ),
         *(
             f"{name}: the backlog was gone before the end of {sum(one['exhausted'] for one in runs[name])} of the runs"
-            for name in ("own", "sidecar")
+            for name in CONTENDERS
             if any(one["exhausted"] for one in runs[name])
         ),
     )

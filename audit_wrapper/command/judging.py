@@ -14,7 +14,12 @@ _SILENT_S = 15.0  # a sign of life comes every two seconds
 _STUCK_S = 10.0  # a record is in the database within a second, when all is well
 _DISK_HOURS = 6.0
 _DISK_BYTES = 200_000_000
-_HEALED = {"database away", "asking the exchange", "sidecar away"}  # of these, what is so now counts, not what was
+_HEALED = {
+    "database away",
+    "asking the exchange",
+    "sidecar away",
+    "delivery process",
+}  # of these, what is so now counts, not what was
 
 
 class Verdict(msgspec.Struct, frozen=True):

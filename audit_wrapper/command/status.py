@@ -128,6 +128,8 @@ def _of_bot(bot: health.Bot | None, verdict: Verdict) -> list[tuple[str, str]]:
         behind += f"; {sidecar}"
     elif beat is not None and bot.writing:
         behind += f"; {beat.status.store}"
+        if beat.delivery == "process" and bot.sidecar_pid is not None:
+            behind += f"; process {bot.sidecar_pid} of the bot delivers"
     rows.append(("delivery", behind))
     if beat is not None and bot.writing:
         failures = ", ".join(f"{kind}: {n}" for kind, n in beat.status.failures.items()) or "nothing"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from audit_wrapper.errors import JournalUnavailable
+from audit_wrapper.errors import JournalUnavailable, StreamConflict
 from audit_wrapper.journal import layout
 from audit_wrapper.journal.finding import Finding, Findings
 from audit_wrapper.journal.glance import end_of
@@ -25,6 +25,10 @@ from audit_wrapper.journal.state import State, read_state
 
 _LOOKS, _LOOK_S = 4, 0.02
 _T = TypeVar("_T")
+
+
+class _Asked(JournalUnavailable, StreamConflict):
+    """To begin a new stream, which the writer will do, and say."""
 
 
 class FollowedJournal:
@@ -100,7 +104,7 @@ class FollowedJournal:
     def branch(self, after_seq: int) -> None:
         """Ask the writer to, and raise JournalUnavailable: its stream will be another one when it has."""
         self._asks_to_branch(self.stream, after_seq)
-        raise JournalUnavailable(
+        raise _Asked(
             f"the database has other entries than {self.folder} after number {after_seq}: the bot begins a new stream when it "
             "runs; without the bot, `audit-wrapper deliver` does"
         )

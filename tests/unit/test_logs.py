@@ -8,10 +8,11 @@ import contextlib
 import json
 import logging
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, patch
 
 import asyncpg
 import pytest
@@ -190,6 +191,13 @@ async def database_away(folder: Path) -> None:
     made.close()
 
 
+async def delivers_on_thread(folder: Path) -> None:
+    with patch.object(sys, "frozen", True, create=True):
+        made = AuditTrail.open(DSN, journal=folder / "journal", delivery="process", close_timeout_s=0.01)
+    await until(lambda: made.status().failures.get("database away"))
+    made.close()
+
+
 async def journal_full(folder: Path) -> None:
     made = opened(folder)
 
@@ -313,6 +321,7 @@ async def embedded_program(folder: Path) -> None:
 SITUATIONS: dict[Callable[[Path], Awaitable[None]], set[str]] = {
     open_and_close: {"trail_opened", "trail_closed"},
     database_away: {"trail_opened", "failure", "records_left", "trail_closed"},
+    delivers_on_thread: {"trail_opened", "delivers_on_thread", "trail_closed"},
     journal_full: {"trail_opened", "failure", "records_lost", "trail_closed"},
     failures_with_secrets: {"failure"},
     call_not_observed: {"call_not_observed"},
