@@ -74,7 +74,7 @@ class Attended(Handed):
         self.state = "starting"
         self._letters: queue.SimpleQueue[_News] = queue.SimpleQueue()  # safe in signal handlers
         self._news: list[_News] = []
-        self._reached = 0
+        self._reached = -1  # 0: there is nothing yet, and the database is there
         self._heard_at = time.monotonic()
         self._attendant = Attendant(settings, failures, self._letters.put, counted)
 
@@ -302,7 +302,7 @@ class _Process:
     """One process, with the pipes to it and from it. Made under `unforked`, so that no forked child has them without knowing."""
 
     def __init__(self, errand: Errand, tell: Callable[[Letter], None]) -> None:
-        self.asked = 0
+        self.asked = -1
         self._errand = errand
         self._tell = tell
         self._lock = (

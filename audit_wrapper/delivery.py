@@ -281,7 +281,8 @@ class Delivery:
         has not gets a stream of its own, so that nothing is lost and nothing mixed up.
         """
         journal = self._journal
-        seq, digest = await store.delivered(journal.stream)
+        stream = journal.stream
+        seq, digest = await store.delivered(stream)
         if seq <= journal.stream_after:
             return journal.stream_after
         at = journal.read(seq - 1, 1) if seq <= journal.durable_seq else []
@@ -296,6 +297,8 @@ class Delivery:
             common = entries[held - 1].seq if held else common
             if held < len(entries):
                 break
+        if journal.stream != stream:  # read from outside, and its writer has made a new one meanwhile
+            return await self._agreed(store)
         sentence = f"the database has other records than this journal after {common} (it goes up to {seq})"
         self._failures.note("journal and database differ", f"{sentence}: an older copy of the folder was put back?")
         journal.branch(common)

@@ -37,6 +37,7 @@ from audit_wrapper.settings import Settings, from_text
 
 _STEP_S = 0.1
 _BEGIN_S = 0.01  # how often it is looked whether there is something to deliver, before there is
+_LOOK = -1  # no number of a record
 _AGAIN_S = 2.0  # what is in the way is looked at anew
 
 
@@ -98,10 +99,10 @@ class Follower:
         def told(records: Sequence[Record], seconds: float) -> None:
             tell(Delivered(counts_of(records), seconds))
 
-        self.asked = 0
+        self.asked = -1
         self._tell = tell
         self._close_timeout_s = errand.settings.close_timeout_s
-        self._commands: queue.SimpleQueue[int | Failed | None] = queue.SimpleQueue()  # 0: look; None: hang up
+        self._commands: queue.SimpleQueue[int | Failed | None] = queue.SimpleQueue()  # None: hang up
         self._failures = _Told(self._commands.put)
         self._sidecar = Sidecar(
             msgspec.structs.replace(errand.settings, metrics="off"),
@@ -134,7 +135,7 @@ class Follower:
                     if command.kind != "writing delivered.json":  # which is what fails then
                         self._sidecar.mark_now()  # the bot shall know how it is before it hears of it
                     self._tell(command)
-                elif command:
+                elif command != _LOOK:
                     self._wanted.setdefault(command, None)
                 self._step()
                 self._answer()
@@ -153,7 +154,7 @@ class Follower:
     def _command(self) -> int | Failed | None:
         with contextlib.suppress(queue.Empty):
             return self._commands.get(timeout=_STEP_S if self._sidecar.delivery is not None else _BEGIN_S)
-        return 0
+        return _LOOK
 
     def _step(self) -> None:
         now = time.monotonic()
@@ -174,7 +175,7 @@ class Follower:
             if waiter is None:
                 waiter = self._wanted[seq] = self._sidecar.reached(seq)
                 if waiter is not None and not waiter.done():
-                    waiter.add_done_callback(lambda _: self._commands.put(0))
+                    waiter.add_done_callback(lambda _: self._commands.put(_LOOK))
             if waiter is not None and waiter.done():
                 self._wanted[seq] = None  # one that ended without it is asked for again
                 if self._sidecar.delivered_seq >= seq:

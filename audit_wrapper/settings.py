@@ -32,9 +32,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: names the account at the exchange; part of every order's identity.
     bot_schema: the schema of the bot's tables (positions, orders, trades).
     positions_table: the bot's positions table, read to link orders; None: never look.
-    delivery: "own": this process delivers, on a thread. "process": it does no work of the database's; a process that it starts
-        and ends with the trail reads the journal and delivers. "sidecar": the same by `audit-wrapper deliver --follow`, which
-        somebody else starts beside it. Needs a dsn.
+    delivery: who delivers. "process": a process that the trail starts, watches and ends; the bot's event loop is not late by
+        it. "own": a thread of the bot's. "sidecar": `audit-wrapper deliver --follow`, which somebody else starts beside the
+        bot; needs a dsn.
     delivery_batch: records in one transaction. delivery_pause_s: how long new records are gathered before one.
     statement_timeout_s: how long one batch may take in the database before it is tried again.
     close_timeout_s: how long `close()` goes on delivering before it says what is left.
@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: _Name = "default"
     bot_schema: _Identifier = "monitoring"
     positions_table: _Identifier | None = "positions"
-    delivery: Literal["own", "process", "sidecar"] = "own"
+    delivery: Literal["process", "own", "sidecar"] = "process"
     delivery_batch: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     delivery_pause_s: _Seconds = 0.05
     statement_timeout_s: _Seconds = 60.0

@@ -154,7 +154,9 @@ class Sidecar:
                 'delivery="sidecar" (AUDIT_WRAPPER_DELIVERY=sidecar) to leave that to a sidecar'
             )
         try:
-            self._lock = FolderLock(self._folder, layout.SIDECAR_LOCK)
+            self._lock = FolderLock(
+                self._folder, layout.SIDECAR_LOCK, layout.ATTENDED if self._marked is not None else ""
+            )
         except OSError as problem:
             raise JournalUnavailable(
                 f"the journal folder {self._folder} cannot be used ({problem}): a sidecar writes a small file there, so "

@@ -119,5 +119,5 @@ class MemoryTrail(AuditTrail):
 def memory_trail(**settings: Any) -> MemoryTrail:
     """A trail in memory, for `with` and `async with`. Settings as of `AuditTrail.open`; nothing is asked of exchanges
     unless `ask_exchange="auto"` says so."""
-    quiet = {"ask_exchange": "off", "ask_per_minute": 6_000, "metrics": "off"}
+    quiet = {"delivery": "own", "ask_exchange": "off", "ask_per_minute": 6_000, "metrics": "off"}
     return MemoryTrail(Settings.load({**quiet, **settings}, environ={}))

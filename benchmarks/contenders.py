@@ -78,7 +78,7 @@ async def ours(
     trail = AuditTrail.open(journal=folder, ask_exchange="off", close_timeout_s=0.1, **settings)
     try:
         mine = trail.wrap(bot.make())
-        delivers = settings.get("delivery", "own") == "own"
+        delivers = settings.get("delivery") != "sidecar"
 
         async def settle() -> None:
             if delivers:

@@ -108,7 +108,7 @@ def _bytes_table(kept: dict[str, Any]) -> Table:
 async def _memory(place: Place) -> dict[str, dict[str, Any]]:
     bare = await asyncio.to_thread(apart, watched, None, place.folder, "", place.effort.load_s)
     found = {"bare bot": bare}
-    for name in ("own", "sidecar"):
+    for name in ("process", "own", "sidecar"):
         async with place.database() as dsn:
             found[name] = await asyncio.to_thread(apart, watched, dsn, place.folder / name, name, place.effort.load_s)
     return found
@@ -119,8 +119,8 @@ def _memory_table(memory: dict[str, dict[str, Any]]) -> Table:
         f"One process of a bot, at rest and at {ORDERS_PER_S} orders a second",
         ("", "MB before open", "MB at rest", "most MB under load", "threads", "handles", "CPU under load"),
         notes=(
-            "before: Python, psutil and the stub, nothing of ours is imported; own: delivery on a thread of the bot, into PostgreSQL; "
-            "sidecar: delivery left to another process, which does not run here",
+            "before: Python, psutil and the stub, nothing of ours is imported; process: delivery by a process that the trail starts, "
+            "which is not in these figures; own: on a thread of the bot; sidecar: left to another process, which does not run here",
         ),
     )
     for name, found in memory.items():

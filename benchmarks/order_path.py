@@ -70,8 +70,8 @@ def _all_of_them(bot: Bot, folder: Path, dsn: str, other: str) -> _Entered:
         contenders.ours(
             bot,
             "ours, as it comes",
-            "the same, with delivery into the same PostgreSQL on a thread of the bot meanwhile",
-            folder / "own",
+            "the same, with delivery into the same PostgreSQL meanwhile, by a process of ours",
+            folder / "process",
             slow=True,  # each turn's records have to be delivered before the next contender's
             dsn=dsn,
         ),

@@ -28,7 +28,7 @@ async def _trading(dsn: str | None, journal: Path, delivery: str, seconds: float
 
         trail = AuditTrail.open(dsn, journal=journal, delivery=delivery, ask_exchange="off")
         observed = trail.wrap(manager)
-        while delivery == "own" and trail.status().store != "connected":
+        while delivery != "sidecar" and trail.status().store != "connected":
             await asyncio.sleep(0.01)
         await asyncio.sleep(min(1.0, seconds))
     rest = _now(me)

@@ -23,6 +23,10 @@ import pytest
 from audit_wrapper.embedded import EmbeddedPostgres
 from audit_wrapper.store.postgres import PostgresStore
 
+# Most tests open trails by the dozen, each for a moment: there a thread is as good, and does not take half a second to
+# start. test_delivery_process.py, the crash tests of that process, and the examples have it as it comes.
+os.environ.setdefault("AUDIT_WRAPPER_DELIVERY", "own")
+
 BOT_TABLES = Path(__file__).parent.parent / "examples" / "bot" / "database" / "schema.sql"
 _FAST = ("fsync = off", "full_page_writes = off", "synchronous_commit = off")
 

@@ -124,10 +124,11 @@ def _check(asked: Asked) -> None:
 
 async def _ask(asked: Asked, work: Work, voice: Voice) -> int:
     given = {name: value for name, value in asked.given.items() if value is not None}
-    settings = Settings.load({**given, "ask_exchange": "off"})  # before anything is made
+    given |= {"ask_exchange": "off", "delivery": "own"}  # what ends soon needs no process of its own
+    settings = Settings.load(given)  # before anything is made
     async with client_of(asked.exchange, asked.client, asked.market_type) as client, _reached(settings, asked, voice):
         voice.secrets += ClientSubject(client, None).secrets
-        trail = AuditTrail.open(**given, ask_exchange="off")
+        trail = AuditTrail.open(**given)
         try:
             trail.wrap({asked.exchange: client})
             async with _sign_of_life(trail, client, settings, voice):

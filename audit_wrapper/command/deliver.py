@@ -20,7 +20,7 @@ from audit_wrapper.forks import side_folders
 from audit_wrapper.heartbeat import last_beat
 from audit_wrapper.journal import layout
 from audit_wrapper.journal.glance import glance
-from audit_wrapper.journal.lock import FolderLock, holder
+from audit_wrapper.journal.lock import FolderLock, held_by, holder
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.connection import shown
 from audit_wrapper.store.postgres import PostgresStore
@@ -98,6 +98,7 @@ async def _drain(settings: Settings, folder: Path, patience_s: float, json: bool
         else:
             how = "delivers it itself: `audit-wrapper status` says how far it is"
         raise JournalInUse(f"process {pid or '(unknown)'} writes the journal in {folder} and {how}")
+    await _until_the_bots_own_has_ended(folder, patience_s, voice)
     lock = FolderLock(folder, layout.SIDECAR_LOCK, layout.DRAINS)
     try:
         only: dict[str, Any] = {"journal": folder, "ask_exchange": "off", "delivery": "own", "close_timeout_s": 1.0}
@@ -128,6 +129,19 @@ async def _drain(settings: Settings, folder: Path, patience_s: float, json: bool
     if report.left or report.beside_left or report.problem:
         return AWAY
     return DIFFERS if report.quarantined else FINE
+
+
+async def _until_the_bots_own_has_ended(folder: Path, patience_s: float, voice: Voice) -> None:
+    """The process that delivered for a bot outlives one that was killed by some seconds, in which it delivers."""
+    until, said = time.monotonic() + patience_s, False
+    while time.monotonic() < until:
+        held = held_by(folder, layout.SIDECAR_LOCK)
+        if held is None or held.note != layout.ATTENDED:
+            return
+        if not said:
+            voice.say(f"the bot is gone, and process {held.pid} still delivers for it: waiting until that ends")
+            said = True
+        await asyncio.sleep(_STEP_S)
 
 
 def _words(report: Delivered) -> str:

@@ -25,6 +25,7 @@ HEARTBEAT = "status.json"
 MARK = "delivered.json"
 SIDECAR_LOCK = "sidecar.lock"
 DRAINS = "drains"  # beside the number in it: this process has the journal itself, too, only to deliver what is left
+ATTENDED = "attended"  # the same: this process was started by the bot, and ends soon after it
 UNBORN = ".new"
 DAMAGED = ".damaged"
 

@@ -94,7 +94,7 @@ def asked_to_end(running: subprocess.Popen[str], sign: signal.Signals = signal.S
 
 def left_behind(folder: Path, n: int) -> None:
     """A journal of `n` records of which none is delivered, as a crash leaves it."""
-    with AuditTrail.open(AWAY, journal=folder, ask_exchange="off", close_timeout_s=0.1) as trail:
+    with AuditTrail.open(AWAY, journal=folder, delivery="own", ask_exchange="off", close_timeout_s=0.1) as trail:
         record(trail, n)
 
 
@@ -275,7 +275,7 @@ def test_a_bot_that_delivers_itself_beside_a_sidecar_that_was_there_first(
     with stepping(audit_dsn, tmp_path) as sidecar:
         until(lambda: read_mark(tmp_path) is not None)
         with AuditTrail.open(
-            audit_dsn, journal=tmp_path, ask_exchange="off", delivery_pause_s=0.01, delivery_batch=7
+            audit_dsn, journal=tmp_path, delivery="own", ask_exchange="off", delivery_pause_s=0.01, delivery_batch=7
         ) as trail:
             for _ in range(40):
                 record(trail, 5)

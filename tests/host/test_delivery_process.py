@@ -421,6 +421,15 @@ def test_a_database_that_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 
 @BOTH
+async def test_a_flush_of_nothing_says_that_the_database_is_there(
+    fresh_dsn: str, tmp_path: Path, postgres_server: Any, delivery: str
+) -> None:
+    async with opened(fresh_dsn, tmp_path, delivery=delivery) as trail:
+        assert await trail.flush()
+        assert fetched(postgres_server, fresh_dsn, "SELECT count(*) FROM monitoring.orders") == [0]
+
+
+@BOTH
 async def test_a_record_that_is_refused(audit_dsn: str, tmp_path: Path, delivery: str) -> None:
     async with opened(audit_dsn, tmp_path, delivery=delivery) as trail:
         record(trail, 1)
