@@ -37,6 +37,7 @@ from audit_wrapper.settings import Settings, from_text
 
 _STEP_S = 0.1
 _BEGIN_S = 0.01  # how often it is looked whether there is something to deliver, before there is
+_NICE = 10  # where cores are few, the bot comes first; what is not delivered now is delivered later
 _LOOK = -1  # no number of a record
 _AGAIN_S = 2.0  # what is in the way is looked at anew
 
@@ -208,6 +209,8 @@ def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):  # not SIG_IGN, which PostgreSQL's programs would inherit
             signal.signal(getattr(signal, name), lambda *_: None)
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
     # nobody who is started from here may hold the pipes open
     letters, words = os.dup(1), os.dup(2)
     nothing = os.open(os.devnull, os.O_RDWR)
