@@ -23,7 +23,7 @@ demo: $(READY)   ## a bot trades a simulated day, and its tables are shown
 	@$(RUN) examples/quickstart.py
 
 test: $(READY)   ## all tests, file by file on JOBS processes (default: as many as there are cores, 2 to 4)
-	$(RUN) -m pytest -n $(JOBS) --dist loadfile
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: lint types contracts test   ## all that CI checks
 
