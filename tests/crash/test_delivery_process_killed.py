@@ -23,7 +23,7 @@ from audit_wrapper import AuditTrail
 from audit_wrapper.journal import What, verify
 from audit_wrapper.journal.glance import glance
 
-ROUNDS = 4
+ROUNDS = 3
 PROCESS = {"AUDIT_WRAPPER_DELIVERY": "process"}
 
 

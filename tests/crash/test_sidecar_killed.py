@@ -20,7 +20,7 @@ from audit_wrapper import AuditTrail
 from audit_wrapper.journal import What, verify
 from audit_wrapper.journal.glance import glance
 
-ROUNDS = 4
+ROUNDS = 3
 
 
 @pytest.fixture

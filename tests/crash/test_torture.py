@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the bots are forked")
 def test_nothing_is_lost(postgres_server: Any) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.torture", "--every-point", "--faults", "36"],
+        [sys.executable, "-m", "tests.torture", "--every-point", "--faults", "24"],
         cwd=ROOT,
         env={**os.environ, "POSTGRES_TEST_DSN": postgres_server.dsn},
         capture_output=True,
