@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
-JOBS   ?= $(shell $(PYTHON) -c "import os; print(min(4, 1 + (os.cpu_count() or 2)))")
+JOBS   ?= $(shell $(PYTHON) -c "import os; print(min(4, max(2, os.cpu_count() or 2)))")
 
 # a fresh checkout compiles what it imports once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,7 +22,7 @@ $(READY): pyproject.toml
 demo: $(READY)   ## a bot trades a simulated day, and its tables are shown
 	@$(RUN) examples/quickstart.py
 
-test: $(READY)   ## all tests, file by file on JOBS processes (default: one more than there are cores, 4 at the most)
+test: $(READY)   ## all tests, file by file on JOBS processes (default: as many as there are cores, 2 to 4)
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: lint types contracts test   ## all that CI checks

@@ -11,7 +11,7 @@ import pytest
 from tests.days.day import Told, one_day
 
 FIRST = 20_000  # even seeds are days on Binance, odd ones on Bybit
-DAYS = range(FIRST, FIRST + 16)
+DAYS = range(FIRST, FIRST + 10)
 LOSING = range(FIRST, FIRST + 4)
 
 Days = dict[tuple[int, bool], "Future[Told]"]
