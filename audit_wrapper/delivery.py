@@ -21,6 +21,7 @@ from uuid import UUID
 import tenacity
 
 from audit_wrapper import codec
+from audit_wrapper.agreeing import agreed
 from audit_wrapper.errors import (
     AuditWrapperError,
     CodecError,
@@ -99,7 +100,7 @@ class Delivery:
         self._batch = settings.delivery_batch
         self._ahead = _NOTHING
         self.delivered_seq = journal.delivered_seq  # a hint until the store has been asked
-        self._differs = False  # the store refused entries, since it has others under their numbers
+        self._refused = False  # the store has other entries under the numbers of some of these
         self.quarantined = 0
         self.state = "starting"
         self.problem: AuditWrapperError | None = None
@@ -256,10 +257,17 @@ class Delivery:
         store = self._make_store()
         try:
             await store.open()
-            self.delivered_seq = await self._agreed(store)
+            self.delivered_seq = await agreed(
+                self._journal,
+                store,
+                self._failures,
+                refused=self._refused,
+                at_once=self._settings.delivery_batch,
+            )
         except BaseException:
             await _closed(store)
             raise
+        self._refused = False
         self._journal.delivered(self.delivered_seq)
         if self.problem is not None:  # of its failures only the first was said
             waiting = self._journal.durable_seq - self.delivered_seq
@@ -272,50 +280,6 @@ class Delivery:
             )
         self.state, self.problem = "connected", None
         return store
-
-    async def _agreed(self, store: Store) -> int:
-        """Up to which entry the store has this journal.
-
-        It may have others under the same numbers: an older copy of the folder was put back and traded on, two machines
-        were made from one image, or power was lost with entries that had been delivered. Then everything that the store
-        has not gets a stream of its own, so that nothing is lost and nothing mixed up.
-        """
-        journal = self._journal
-        stream = journal.stream
-        seq, digest = await store.delivered(stream)
-        if seq <= journal.stream_after:
-            return journal.stream_after
-        at = journal.read(seq - 1, 1) if seq <= journal.durable_seq else []
-        # what is not there any more (retention, damage) does not contradict
-        differs = seq > journal.durable_seq or (at and at[0].seq == seq and at[0].hash != digest)
-        if not differs and not self._differs:
-            self._note_what_the_store_lost(seq)
-            return seq
-        common = min(journal.delivered_seq, journal.durable_seq)
-        while entries := journal.read(common, self._settings.delivery_batch):
-            held = await store.holds(journal.stream, entries)
-            common = entries[held - 1].seq if held else common
-            if held < len(entries):
-                break
-        if journal.stream != stream:  # read from outside, and its writer has made a new one meanwhile
-            return await self._agreed(store)
-        sentence = f"the database has other records than this journal after {common} (it goes up to {seq})"
-        self._failures.note("journal and database differ", f"{sentence}: an older copy of the folder was put back?")
-        journal.branch(common)
-        self._differs = False
-        return common
-
-    def _note_what_the_store_lost(self, seq: int) -> None:
-        """A standby that had not received everything took over, or a backup was put back: deliver that again, if it is
-        still here."""
-        known = self._journal.delivered_seq
-        following = self._journal.read(seq, 1) if seq < known else []
-        if seq < known and not (following and following[0].seq == seq + 1):
-            upto = following[0].seq - 1 if following else known
-            self._failures.note(
-                "records lost by the database",
-                f"it had records up to {known} and has them up to {seq}; the journal keeps none from {seq + 1} to {upto} any more",
-            )
 
     async def _step(self, store: Store) -> bool:
         """One batch, or the upkeep there is time for when there is none. True: there is more."""
@@ -397,7 +361,7 @@ class Delivery:
         try:
             await store.deliver(self._journal.stream, entries, records)
         except StreamConflict:
-            self._differs = True
+            self._refused = True
             raise
         except (StoreUnavailable, SchemaError, OSError, MemoryError):
             raise  # says nothing of the records
