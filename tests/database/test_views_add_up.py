@@ -135,5 +135,4 @@ async def test_the_views_add_up(store, connection, positions, exchange, size):
     for row in rows:
         if row["slippage"] is not None and row["gross_result"] is not None:
             of_orders = sum(one["slippage"] for one in slipped if one["position_id"] == row["position_id"])
-            # that of an order goes by its average price, a quotient with 28 digits
-            assert abs(of_orders - row["slippage"]) < D("1E-15")
+            assert of_orders == row["slippage"]

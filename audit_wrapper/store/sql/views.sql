@@ -78,10 +78,16 @@ CREATE VIEW audit.v_slippage AS
 SELECT m.order_key, m.account, m.exchange, m.position_id, m.symbol, m.purpose, m.type, m.side, m.intended_price, m.intended_by,
        m.average_price, m.filled,
        CASE WHEN NOT m.is_inverse AND m.is_option IS NOT TRUE
-            THEN (m.average_price - m.intended_price) * m.filled * m.unit * CASE m.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END
+            THEN (coalesce(e.cost, m.average_price * m.filled) - m.intended_price * m.filled) * m.unit
+                 * CASE m.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END
        END AS slippage,
        m.quote AS currency, m.created_at AT TIME ZONE 'utc' AS created_at
 FROM audit.v_orders_meant m
+-- an average price is a rounded quotient: where every execution is known, they say exactly what was paid
+LEFT JOIN LATERAL (
+    SELECT sum(f.price * f.quantity) AS cost FROM audit.fills f WHERE f.order_key = m.order_key
+    HAVING bool_and(f.price IS NOT NULL AND f.quantity IS NOT NULL AND NOT f.conflicts) AND sum(f.quantity) = m.filled
+) AS e ON true
 WHERE m.intended_price IS NOT NULL AND m.filled <> 0;
 
 -- Every position with its figures, from its executions. NULL is explained in why_not.
