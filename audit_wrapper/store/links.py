@@ -15,7 +15,7 @@ from audit_wrapper.failures import words_of
 from audit_wrapper.logs import Log
 from audit_wrapper.store import positions
 from audit_wrapper.store.connection import Connection
-from audit_wrapper.store.deliver import Group, lock
+from audit_wrapper.store.locks import Group, lock
 from audit_wrapper.store.queries import Queries
 
 _log = Log("audit_wrapper.store")

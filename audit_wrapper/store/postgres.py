@@ -16,12 +16,14 @@ from audit_wrapper.reading import Reading
 from audit_wrapper.records import Record
 from audit_wrapper.rows import Books, Incomplete
 from audit_wrapper.store import books, reads, rebuild, repository, schema, views
-from audit_wrapper.store import deliver as delivering
+from audit_wrapper.store.arrival import Entry
 from audit_wrapper.store.connection import Connection, Connections, check_dsn, shown
-from audit_wrapper.store.deliver import Entry
+from audit_wrapper.store.deliver import deliver
 from audit_wrapper.store.links import Linker
+from audit_wrapper.store.locks import Group
 from audit_wrapper.store.queries import load
 from audit_wrapper.store.reads import HistoryEvent, Rows
+from audit_wrapper.store.sending import NotNew
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _LEAST_IDLE_S = 10.0  # the pause between two statements of a transaction after which the server takes us for gone
@@ -174,7 +176,7 @@ class PostgresStore:
             orders, groups = await self._write(
                 doing, lambda con: self._deliver(con, stream, entries, records, all_new=True)
             )
-        except delivering.NotNew:
+        except NotNew:
             orders, groups = await self._write(doing, lambda con: self._deliver(con, stream, entries, records))
         self._marks[stream] = max(self._marks.get(stream, 0), entries[-1].seq)
         await self._linker.after_batch(orders, groups)
@@ -248,9 +250,9 @@ class PostgresStore:
         records: Sequence[Record | Reading],
         *,
         all_new: bool = False,
-    ) -> tuple[set[UUID], set[delivering.Group]]:
+    ) -> tuple[set[UUID], set[Group]]:
         await self._check_mark(con, stream)
-        return await delivering.deliver(con, self._sql, stream, entries, records, all_new=all_new)
+        return await deliver(con, self._sql, stream, entries, records, all_new=all_new)
 
     async def _check_mark(self, con: Connection, stream: UUID) -> None:
         # A pool connects anew without a word, and who answers then may be a standby that had not received everything, or an
@@ -266,8 +268,8 @@ class PostgresStore:
 
     async def _bring_in(
         self, con: Connection, entry: Quarantined, records: Sequence[Record]
-    ) -> tuple[set[UUID], set[delivering.Group]]:
-        touched = await delivering.deliver(con, self._sql, entry.stream, [entry], records)
+    ) -> tuple[set[UUID], set[Group]]:
+        touched = await deliver(con, self._sql, entry.stream, [entry], records)
         await con.execute(self._sql["resolve_quarantine"], entry.stream, entry.seq)
         return touched
 

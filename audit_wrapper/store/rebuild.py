@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 from audit_wrapper import codec
 from audit_wrapper.store import positions
+from audit_wrapper.store.arrival import Arrival
 from audit_wrapper.store.connection import Connection
-from audit_wrapper.store.deliver import Arrival, add_funding, lock, refresh, route
+from audit_wrapper.store.deliver import add_funding
+from audit_wrapper.store.identity import route
+from audit_wrapper.store.locks import lock
 from audit_wrapper.store.queries import Queries
+from audit_wrapper.store.refresh import refresh
 
 _CHUNK = 1000
 

@@ -17,7 +17,7 @@ from audit_wrapper.errors import InvalidRow
 from audit_wrapper.records import OrderStatus, Purpose
 from audit_wrapper.store import positions
 from audit_wrapper.store.connection import Connection
-from audit_wrapper.store.deliver import lock
+from audit_wrapper.store.locks import lock
 from audit_wrapper.store.queries import Queries
 
 _Check = Callable[[Any], Any]

@@ -402,7 +402,7 @@ async def test_quarantine_keeps_bytes_that_are_no_record(store, journal):
 
 
 async def test_a_mistake_in_the_projection_is_poison_and_not_a_crash(store, journal, monkeypatch):
-    import audit_wrapper.store.deliver as module
+    import audit_wrapper.store.refresh as module
 
     def broken(*_):
         raise ZeroDivisionError("a bug of ours")
