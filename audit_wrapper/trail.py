@@ -372,7 +372,7 @@ class AuditTrail:
 
         async def read() -> _T:
             store = self._pipeline.database.store()  # may have to start the embedded server
-            await store.open()
+            await store.connect()  # what was flushed went through one that was opened
             try:
                 return await work(store)
             finally:

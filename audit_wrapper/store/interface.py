@@ -18,6 +18,10 @@ class Store(Protocol):
         """Connect, and bring the schema up to date."""
         ...
 
+    async def connect(self) -> None:
+        """Connect where another store was opened before: nobody looks at the schema once more."""
+        ...
+
     async def close(self) -> None:
         """Let go of the connection."""
         ...

@@ -35,6 +35,9 @@ class MemoryStore:
     async def open(self) -> None:
         """Nothing to open."""
 
+    async def connect(self) -> None:
+        """Nothing to connect to."""
+
     async def close(self) -> None:
         """Nothing to close."""
 

@@ -100,6 +100,10 @@ class PostgresStore:
             await self._connections.close()
             raise
 
+    async def connect(self) -> None:
+        """Connect where the schema is known to be up to date, as another store was opened there before."""
+        await self._connections.open()
+
     async def close(self) -> None:
         """Close all connections, within seconds."""
         await self._connections.close()
