@@ -153,7 +153,7 @@ class Attended(Handed):
             self._say(StoreUnavailable(_SILENT), away=True)
             self._attendant.replace()
         if self._waiters:
-            self._attendant.ask(max(seq for seq, _ in self._waiters))
+            self._attendant.ask(self._waiters.furthest)
 
     def _note_away(self, problem: str) -> None:
         self._failures.note("delivery process", problem)

@@ -39,6 +39,7 @@ from audit_wrapper.routing import mentions
 from audit_wrapper.settings import Settings
 from audit_wrapper.store.interface import Store
 from audit_wrapper.unhurried import unhurried
+from audit_wrapper.waiters import Waiters
 
 logger = Log("audit_wrapper")
 
@@ -89,8 +90,7 @@ class Delivery:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Event | None = None
-        self._lock = threading.Lock()
-        self._waiters: list[tuple[int, concurrent.futures.Future[None]]] = []
+        self._waiters = Waiters()
         self._stopping = False
         self._stop_at = 0  # the last number that stopping waits for
         self._give_up = False
@@ -140,12 +140,10 @@ class Delivery:
 
     def reached(self, seq: int) -> concurrent.futures.Future[None]:
         """Done once everything up to `seq` is in the store and linked as far as it can be, or delivery has ended."""
-        waiter: concurrent.futures.Future[None] = concurrent.futures.Future()
-        with self._lock:
-            self._waiters.append((seq, waiter))
+        waiter = self._waiters.add(seq)
         self._hurry()
         if not self.runs:  # nobody else would
-            self._release(all_of_them=True)
+            self._waiters.release()
         return waiter
 
     def stop(self, timeout_s: float, unless: Callable[[], bool] = lambda: False) -> bool:
@@ -198,7 +196,7 @@ class Delivery:
                 self._failures.note("delivery stopped", problem)
         finally:
             self._has_ended = True
-            self._release(all_of_them=True)
+            self._waiters.release()
 
     async def _run(self) -> None:
         self._task, self._wake = asyncio.current_task(), asyncio.Event()
@@ -295,16 +293,14 @@ class Delivery:
                 raise
             self._batch = following
             self._relink_asked = True
-        with self._lock:
-            due = any(seq <= self.delivered_seq for seq, _ in self._waiters)
-        if due or (self._relink_asked and not entries):
+        if self._waiters.any_at(self.delivered_seq) or (self._relink_asked and not entries):
             self._relink_asked = False
             try:
                 await store.relink()
             except SchemaError as problem:  # the bot's own table cannot be read: a row without a link
                 self._failures.note("linking to positions", problem)
         await self._count(store)
-        self._release()
+        self._waiters.release(self.delivered_seq)
         self._tend()
         return bool(entries)
 
@@ -387,14 +383,6 @@ class Delivery:
     def _advance(self, seq: int) -> None:
         self.delivered_seq = seq
         self._journal.delivered(seq)
-
-    def _release(self, *, all_of_them: bool = False) -> None:
-        with self._lock:
-            done = [waiter for seq, waiter in self._waiters if all_of_them or seq <= self.delivered_seq]
-            self._waiters = [pair for pair in self._waiters if pair[1] not in done]
-        for waiter in done:
-            if waiter.set_running_or_notify_cancel():
-                waiter.set_result(None)
 
     def _delivered_all(self) -> bool:
         return self.state == "connected" and self.delivered_seq >= self._stop_at

@@ -13,6 +13,7 @@ from audit_wrapper.errors import AuditWrapperError, JournalError, StoreUnavailab
 from audit_wrapper.failures import Failures
 from audit_wrapper.journal import FileJournal, Journal
 from audit_wrapper.mark import STALE_S, Mark, read_mark
+from audit_wrapper.waiters import Waiters
 
 _TEND_EVERY_S = 0.5
 _BEAT_EVERY_S = 2.0
@@ -45,8 +46,7 @@ class Handed:
         self._damaged = damaged
         self._opened_at = opened_at
         self._told: set[str] = set()
-        self._lock = threading.Lock()
-        self._waiters: list[tuple[int, concurrent.futures.Future[None]]] = []
+        self._waiters = Waiters()
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._has_ended = False
@@ -79,11 +79,9 @@ class Handed:
 
     def reached(self, seq: int) -> concurrent.futures.Future[None]:
         """Done once the sidecar says that everything up to `seq` is in the store, or when this has ended."""
-        waiter: concurrent.futures.Future[None] = concurrent.futures.Future()
-        with self._lock:
-            self._waiters.append((seq, waiter))
+        waiter = self._waiters.add(seq)
         if not self.runs:
-            self._release(all_of_them=True)
+            self._waiters.release()
         return waiter
 
     def stop(self, timeout_s: float, unless: Callable[[], bool] = lambda: False) -> bool:
@@ -129,7 +127,7 @@ class Handed:
             self._step(tends=False)  # the last word
         finally:
             self._has_ended = True
-            self._release(all_of_them=True)
+            self._waiters.release()
 
     def _wait(self, seconds: float) -> None:
         """Until there may be something to look at; `seconds` at the most."""
@@ -139,7 +137,7 @@ class Handed:
         try:
             if tends or self._has_news():
                 self._look()
-                self._release()
+                self._waiters.release(self._settled_seq)
             if tends:
                 self._tend_now()
         except JournalError as problem:  # the disk refuses; the next time may work
@@ -196,11 +194,3 @@ class Handed:
 
     def _note_away(self, problem: str) -> None:
         self._failures.note("sidecar away", problem)
-
-    def _release(self, *, all_of_them: bool = False) -> None:
-        with self._lock:
-            done = [waiter for seq, waiter in self._waiters if all_of_them or seq <= self._settled_seq]
-            self._waiters = [pair for pair in self._waiters if pair[1] not in done]
-        for waiter in done:
-            if waiter.set_running_or_notify_cancel():
-                waiter.set_result(None)

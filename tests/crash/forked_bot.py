@@ -79,7 +79,12 @@ def child_of_a_locked_parent(bot: Bot) -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        locks = (trail._failures._lock, trail._recorder._outbox._lock, trail._pipeline.delivery._lock, trail._closing)
+        locks = (
+            trail._failures._lock,
+            trail._recorder._outbox._lock,
+            trail._pipeline.delivery._waiters._lock,
+            trail._closing,
+        )
         for lock in locks:
             lock.acquire()
         held.set()
