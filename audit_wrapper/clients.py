@@ -236,11 +236,7 @@ class _RequestHooks:
 
     @staticmethod
     def _asked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str, str, Any]:
-        if len(args) >= 4:  # as ccxt's own methods call it
-            path, api, method, params = args[:4]
-        else:
-            names = ("path", "api", "method", "params")
-            path, api, method, params = _taken(args, kwargs, names, ("", "public", "GET", {}))
+        path, api, method, params = _taken(args, kwargs, ("path", "api", "method", "params"), ("", "public", "GET", {}))
         api = api if isinstance(api, str) else "/".join(map(str, api)) if isinstance(api, list | tuple) else ""
         return api, str(method), str(path), params
 
@@ -252,11 +248,8 @@ class _FetchHooks:
         self.durable, self.left = recorder.durable, recorder.attempt_left
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if len(args) >= 4:
-            url, method, _, body = args[:4]
-        else:
-            names, defaults = ("url", "method", "headers", "body"), (None, "GET", None, None)
-            url, method, _, body = _taken(args, kwargs, names, defaults)
+        names = ("url", "method", "headers", "body")
+        url, method, _, body = _taken(args, kwargs, names, (None, "GET", None, None))
         return self._recorder.attempt(self._subject, url, method, body)
 
     def leave(self, frame: Any) -> None: ...
@@ -271,11 +264,8 @@ class _AnswerHooks:
         self._recorder = recorder
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if len(args) >= 6:
-            status, text = args[0], args[5]
-        else:
-            names = ("code", "reason", "url", "method", "response_headers", "response_body")
-            status, _, _, _, _, text = _taken(args, kwargs, names, (None,) * 6)
+        names = ("code", "reason", "url", "method", "response_headers", "response_body")
+        status, _, _, _, _, text = _taken(args, kwargs, names, (None,) * 6)
         self._recorder.answer(status, text)
 
     def leave(self, frame: Any) -> None: ...
@@ -290,6 +280,8 @@ class _AnswerHooks:
 def _taken(
     args: tuple[Any, ...], kwargs: dict[str, Any], names: tuple[str, ...], defaults: tuple[Any, ...]
 ) -> tuple[Any, ...]:
+    if len(args) >= len(names):  # as ccxt's own methods call each other: nothing to look up
+        return args[: len(names)]
     return tuple(
         args[i] if i < len(args) else kwargs.get(name, default)
         for i, (name, default) in enumerate(zip(names, defaults, strict=True))
