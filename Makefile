@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
-JOBS   ?= $(shell $(PYTHON) -c "import os; print(min(4, max(2, os.cpu_count() or 2)))")
+# two for each core: half of the time a test waits, for a process that starts or for the database
+JOBS   ?= $(shell $(PYTHON) -c "import os; print(min(8, 2 * (os.cpu_count() or 1)))")
 
 # a fresh checkout compiles what it imports once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,7 +23,7 @@ $(READY): pyproject.toml
 demo: $(READY)   ## a bot trades a simulated day, and its tables are shown
 	@$(RUN) examples/quickstart.py
 
-test: $(READY)   ## all tests, file by file on JOBS processes (default: as many as there are cores, 2 to 4)
+test: $(READY)   ## all tests, file by file on JOBS processes (default: two for each core, 8 at the most)
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: lint types contracts test   ## all that CI checks

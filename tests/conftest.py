@@ -3,7 +3,7 @@
 POSTGRES_TEST_DSN names a server to use (its role must be a superuser); else an embedded one is started in a
 temporary folder and stopped at the end.
 
-fresh_dsn: an empty database. bot_dsn: with the bot's own tables in their narrow form. audit_dsn: with our schema.
+fresh_dsn: an empty database. bot_dsn: with the bot's own tables in their narrow form. audit_dsn: with our schema too.
 """
 
 import asyncio
@@ -160,7 +160,7 @@ def bot_dsn(new_database: Callable[..., str], bot_template: str) -> str:
 
 @pytest.fixture
 def audit_dsn(new_database: Callable[..., str], audit_template: str) -> str:
-    """The bot's positions table, and our schema."""
+    """The bot's own tables, and our schema in them as after a first start."""
     return new_database(audit_template)
 
 

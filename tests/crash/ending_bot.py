@@ -114,8 +114,7 @@ def delivered_and_never_closed(bot: Bot) -> None:
     while bot.trail.status().delivered_seq == before:
         ids.append(bot.client.create_order(SYMBOL, "market", "buy", 10)["id"])
         time.sleep(0.05)
-    for order_id in ids:
-        say(order_id)
+    say("\n".join(ids))  # at once: it may be ended after any word
     bot.trade_on()
 
 

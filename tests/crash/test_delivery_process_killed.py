@@ -9,19 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
-from looking import AWAY, ROOT, Bot, environ, trading, until
+from looking import AWAY, ROOT, Bot, delivering, environ, trading, until
+from reckoning import delivered_whole, fetched, nothing_is_lost
 from simulated_exchange import RemoteExchange
 
 from audit_wrapper import AuditTrail
-from audit_wrapper.journal import What, verify
-from audit_wrapper.journal.glance import glance
 
 ROUNDS = 3
 PROCESS = {"AUDIT_WRAPPER_DELIVERY": "process"}
@@ -33,28 +30,9 @@ def exchange() -> Iterator[RemoteExchange]:
         yield running
 
 
-def delivering(journal: Path) -> list[int]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"audit_wrapper-delivery" in words and os.fsencode(journal) in words:
-                found.append(int(folder.name))
-    return found
-
-
-def fetched(server: Any, dsn: str, query: str) -> list[Any]:
-    async def read() -> list[Any]:
-        connection = await asyncpg.connect(dsn)
-        try:
-            return [row[0] for row in await connection.fetch(query)]
-        finally:
-            await connection.close()
-
-    return list(server.run(read()))
-
-
-async def test_killed_at_any_moment(exchange: RemoteExchange, audit_dsn: str, tmp_path: Path) -> None:
+async def test_killed_at_any_moment(
+    exchange: RemoteExchange, audit_dsn: str, tmp_path: Path, postgres_server: Any
+) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     told: list[str] = []
@@ -77,25 +55,8 @@ async def test_killed_at_any_moment(exchange: RemoteExchange, audit_dsn: str, tm
         assert trail.status().failures == {}
     until(lambda: not delivering(tmp_path))
 
-    assert [one for one in verify(tmp_path) if one.what is not What.TORN_TAIL] == [], f"seed {seed}"
-    found = glance(tmp_path)
-    assert found is not None
-    connection = await asyncpg.connect(audit_dsn)
-    try:
-        rows = await connection.fetch("SELECT order_id, client_order_id FROM monitoring.orders")
-        seqs = [row["seq"] for row in await connection.fetch("SELECT seq FROM audit.events ORDER BY seq")]
-        assert await connection.fetchval("SELECT count(*) FROM audit.quarantine") == 0
-    finally:
-        await connection.close()
-    assert seqs == list(range(1, found.durable_seq + 1)), f"seed {seed}: all of the journal, each record once"
-    known = Counter(row["order_id"] for row in rows if row["order_id"])
-    assert set(told) <= set(known), f"seed {seed}: the bot was told of an order that is not in the table"
-    assert max(known.values()) == 1, f"seed {seed}: an order is there twice"
-    placed = [order for order in exchange.ledger()["orders"] if order["status"] != "REJECTED"]
-    unanswered = {row["client_order_id"] for row in rows if row["order_id"] is None}
-    missing = [order for order in placed if order["exchange_order_id"] not in known]
-    assert {order["client_order_id"] for order in missing} <= unanswered, f"seed {seed}"
-    assert len(unanswered) <= ROUNDS
+    print(f"seed {seed}")
+    nothing_is_lost(exchange, postgres_server, audit_dsn, tmp_path, told, kills=ROUNDS)
 
 
 def test_what_a_killed_bot_left_is_delivered_by_the_process(
@@ -104,10 +65,7 @@ def test_what_a_killed_bot_left_is_delivered_by_the_process(
     with trading(exchange, audit_dsn, tmp_path, AUDIT_WRAPPER_CLOSE_TIMEOUT_S="60", **PROCESS) as bot:
         bot.trade(4)
     until(lambda: not delivering(tmp_path))
-    found = glance(tmp_path)
-    assert found is not None
-    seqs = fetched(postgres_server, audit_dsn, "SELECT seq FROM audit.events ORDER BY seq")
-    assert seqs == list(range(1, found.durable_seq + 1)), "without a next run"
+    delivered_whole(postgres_server, audit_dsn, tmp_path)
     rows = fetched(postgres_server, audit_dsn, "SELECT order_id FROM monitoring.orders")
     assert set(bot.told) <= set(rows)
 
@@ -125,8 +83,8 @@ from audit_wrapper import AuditTrail
 trail = AuditTrail.open(os.environ["DSN"], journal=sys.argv[1], delivery="process", ask_exchange="off", close_timeout_s=30)
 while trail.status().store != "connected":
     time.sleep(0.01)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     for _ in range(50):  # it closes its positions

@@ -321,9 +321,9 @@ async def test_the_embedded_server_ends_with_the_bot_or_waits_for_the_next(tmp_p
     assert lodged.run("delivered_and_never_closed", signal.SIGTERM) == (-signal.SIGTERM, "")
     left = lodged.server()
     assert left is not None, "nothing of ours can run then"
-    assert (
-        lodged.told <= await lodged.stored()
-    )  # it died of the signal wherever it was: perhaps before it told of an order
+    stored = await lodged.stored()
+    assert lodged.told <= stored
+    assert len(stored - lodged.told) <= 1, "it died wherever it was: perhaps before it told of its last order"
     assert lodged.served_by == left, "taken over, not started beside it"
     assert lodged.server() is None
 

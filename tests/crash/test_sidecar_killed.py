@@ -6,19 +6,16 @@ import contextlib
 import random
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from looking import Bot, environ, process
+from reckoning import fetched, nothing_is_lost
 from simulated_exchange import RemoteExchange
 
 from audit_wrapper import AuditTrail
-from audit_wrapper.journal import What, verify
-from audit_wrapper.journal.glance import glance
 
 ROUNDS = 3
 
@@ -34,7 +31,9 @@ def _waited(running: subprocess.Popen[Any], seconds: float) -> None:
         running.wait(seconds)
 
 
-async def test_killed_at_any_moment(exchange: RemoteExchange, audit_dsn: str, tmp_path: Path) -> None:
+async def test_killed_at_any_moment(
+    exchange: RemoteExchange, audit_dsn: str, tmp_path: Path, postgres_server: Any
+) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     settings = {"AUDIT_WRAPPER_DELIVERY": "sidecar", "AUDIT_WRAPPER_KEEP_DELIVERED_DAYS": "0"}
@@ -71,38 +70,17 @@ async def test_killed_at_any_moment(exchange: RemoteExchange, audit_dsn: str, tm
         assert "journal damaged" not in trail.status().failures
     kill(beside)
 
-    assert [one for one in verify(tmp_path) if one.what is not What.TORN_TAIL] == [], f"seed {seed}"
-    found = glance(tmp_path)
-    assert found is not None
-    connection = await asyncpg.connect(audit_dsn)
-    try:
-        rows = await connection.fetch("SELECT order_id, client_order_id, status FROM monitoring.orders")
-        seqs = [row["seq"] for row in await connection.fetch("SELECT seq FROM audit.events ORDER BY seq")]
-        (mark,) = await connection.fetch("SELECT delivered_seq FROM audit.streams")
-        assert await connection.fetchval("SELECT count(*) FROM audit.quarantine") == 0
-    finally:
-        await connection.close()
-    assert seqs == list(range(1, found.durable_seq + 1)), f"seed {seed}: all of the journal, each record once"
-    assert mark["delivered_seq"] == found.durable_seq
-    known = Counter(row["order_id"] for row in rows if row["order_id"])
-    assert set(told) <= set(known), f"seed {seed}: the bot was told of an order that is not in the table"
-    assert max(known.values()) == 1, f"seed {seed}: an order is there twice"
-    placed = [order for order in exchange.ledger()["orders"] if order["status"] != "REJECTED"]
-    unanswered = {row["client_order_id"] for row in rows if row["order_id"] is None}
-    missing = [order for order in placed if order["exchange_order_id"] not in known]
-    assert {order["client_order_id"] for order in missing} <= unanswered, f"seed {seed}"
-    assert len(unanswered) <= ROUNDS
+    print(f"seed {seed}")
+    nothing_is_lost(exchange, postgres_server, audit_dsn, tmp_path, told, kills=ROUNDS)
 
 
-async def test_what_both_left_goes_in_without_them(exchange: RemoteExchange, audit_dsn: str, tmp_path: Path) -> None:
+def test_what_both_left_goes_in_without_them(
+    exchange: RemoteExchange, audit_dsn: str, tmp_path: Path, postgres_server: Any
+) -> None:
     bot = Bot(exchange, audit_dsn, tmp_path, AUDIT_WRAPPER_DELIVERY="sidecar")
     bot.trade(4)
     bot.kill()
     command = [sys.executable, "-m", "audit_wrapper", "deliver", "--journal", str(tmp_path)]
     subprocess.run(command, check=True, env=environ(AUDIT_WRAPPER_DSN=audit_dsn), timeout=60)
-    connection = await asyncpg.connect(audit_dsn)
-    try:
-        rows = await connection.fetch("SELECT order_id FROM monitoring.orders WHERE order_id IS NOT NULL")
-    finally:
-        await connection.close()
-    assert set(bot.told) <= {row["order_id"] for row in rows}
+    rows = fetched(postgres_server, audit_dsn, "SELECT order_id FROM monitoring.orders WHERE order_id IS NOT NULL")
+    assert set(bot.told) <= set(rows)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,6 +114,18 @@ def record(trail: AuditTrail, n: int) -> None:
     """Write down so many things."""
     for number in range(n):
         trail._recorder.missing(f"record {number}")
+
+
+def delivering(journal: Path) -> list[int]:
+    """The processes that bots started to deliver this journal, as anybody sees them."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            ended = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            if b"audit_wrapper-delivery" in words and os.fsencode(journal) in words and not ended:
+                found.append(int(folder.name))
+    return found
 
 
 def until(done: Callable[[], object], timeout_s: float = 30) -> None:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from looking import AWAY, Here, Said, ended, environ, process, record, trading, until
+from reckoning import fetched
 from simulated_exchange import RemoteExchange
 
 from audit_wrapper import AuditTrail
@@ -39,17 +39,6 @@ def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 def exchange() -> Iterator[RemoteExchange]:
     with RemoteExchange.spawn("bybit") as running:
         yield running
-
-
-def fetched(server: Any, dsn: str, query: str) -> list[Any]:
-    async def read() -> list[Any]:
-        connection = await asyncpg.connect(dsn)
-        try:
-            return [tuple(row) if len(row) > 1 else row[0] for row in await connection.fetch(query)]
-        finally:
-            await connection.close()
-
-    return list(server.run(read()))
 
 
 def events(server: Any, dsn: str) -> int:

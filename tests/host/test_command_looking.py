@@ -363,15 +363,15 @@ def test_tail_shows_the_newest(here: Path, call: Callable[..., Ended], rows: Cal
     assert {json.loads(line)["exchange"] for line in only} == {"bybit"}
 
 
-def test_tail_follows_until_ctrl_c(here: Path, bot_dsn: str, postgres_server: Any) -> None:
-    postgres_server.run(day("bybit", bot_dsn))
-    following = process("tail", "-f", "-n", "2", "--json", env={**os.environ, "AUDIT_WRAPPER_DSN": bot_dsn})
+def test_tail_follows_until_ctrl_c(here: Path, audit_dsn: str, postgres_server: Any) -> None:
+    postgres_server.run(day("bybit", audit_dsn))
+    following = process("tail", "-f", "-n", "2", "--json", env={**os.environ, "AUDIT_WRAPPER_DSN": audit_dsn})
     assert following.stdout is not None
     first = [json.loads(following.stdout.readline()) for _ in range(2)]
-    postgres_server.run(day("binance", bot_dsn))
+    postgres_server.run(day("binance", audit_dsn))
 
     async def count() -> int:
-        connection = await asyncpg.connect(bot_dsn)
+        connection = await asyncpg.connect(audit_dsn)
         try:
             return await connection.fetchval(
                 "SELECT count(*) FROM audit.events WHERE stored_no > $1", first[-1]["stored_no"]

@@ -18,27 +18,14 @@ from typing import Any
 
 import asyncpg
 import pytest
-from looking import AWAY, Here, environ, record, until
+from looking import AWAY, Here, delivering, environ, record, until
+from reckoning import fetched
 
 from audit_wrapper import AuditTrail, attendant, following
 from audit_wrapper.journal import layout
 from audit_wrapper.journal.lock import FolderLock, holder
 
 SECRET = "hunter2-of-the-database"
-
-
-def delivering(journal: Path) -> list[int]:
-    """The processes that deliver this journal, as anybody sees them."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            ended = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        except OSError:
-            continue
-        if b"audit_wrapper-delivery" in words and os.fsencode(journal) in words and not ended:
-            found.append(int(folder.name))
-    return found
 
 
 def process_of(trail: AuditTrail) -> int:
@@ -50,17 +37,6 @@ def process_of(trail: AuditTrail) -> int:
 
 def opened(dsn: str | None, journal: Path, **settings: Any) -> AuditTrail:
     return AuditTrail.open(dsn, journal=journal, **{"delivery": "process", "ask_exchange": "off", **settings})
-
-
-def fetched(server: Any, dsn: str, query: str) -> list[Any]:
-    async def read() -> list[Any]:
-        connection = await asyncpg.connect(dsn)
-        try:
-            return [row[0] for row in await connection.fetch(query)]
-        finally:
-            await connection.close()
-
-    return list(server.run(read()))
 
 
 def events(server: Any, dsn: str) -> list[int]:

@@ -29,9 +29,9 @@ NO_STOP = {"binance": Reject(-4045, "Reach max stop order limit."), "bybit": Rej
 
 @pytest.fixture(params=["one line", "instrumented"])
 async def desk(
-    request: pytest.FixtureRequest, sim: SimulatedExchange, bot_dsn: str, tmp_path: Path
+    request: pytest.FixtureRequest, sim: SimulatedExchange, audit_dsn: str, tmp_path: Path
 ) -> AsyncIterator[Audited]:
-    async with audited(sim, bot_dsn, tmp_path, instrumented=request.param == "instrumented") as opened:
+    async with audited(sim, audit_dsn, tmp_path, instrumented=request.param == "instrumented") as opened:
         yield opened
 
 

@@ -58,9 +58,9 @@ async def whole(desk: Audited, disk: Disk) -> None:
 
 
 async def test_trading_goes_on_and_the_trail_is_whole_when_it_is_back(
-    sim: SimulatedExchange, bot_dsn: str, disk: Disk
+    sim: SimulatedExchange, audit_dsn: str, disk: Disk
 ) -> None:
-    async with audited(sim, bot_dsn, disk.folder, instrumented=True) as desk:
+    async with audited(sim, audit_dsn, disk.folder, instrumented=True) as desk:
         await desk.open()
         disk.take_away(desk.trail)
         assert await desk.manager.update_stop_loss_atomic(SYMBOL, 1.12, "long")
@@ -76,9 +76,9 @@ async def test_trading_goes_on_and_the_trail_is_whole_when_it_is_back(
 
 
 async def test_entries_are_refused_if_asked_for_and_nothing_else_is(
-    sim: SimulatedExchange, bot_dsn: str, disk: Disk
+    sim: SimulatedExchange, audit_dsn: str, disk: Disk
 ) -> None:
-    async with audited(sim, bot_dsn, disk.folder, settings=REFUSE) as desk:
+    async with audited(sim, audit_dsn, disk.folder, settings=REFUSE) as desk:
         await desk.open()
         resting = await desk.manager.exchange.create_order(UNIFIED, "limit", "buy", 10, 0.9)
         sent = len(sim.ledger.orders)

@@ -47,8 +47,8 @@ async def write_by_hand(desk: Audited) -> None:
             await client.privatePostV5AssetTransferInterTransfer({"coin": "USDT", "amount": "1"})
 
 
-async def test_a_day_of_a_bot(sim: SimulatedExchange, bot_dsn: str, tmp_path: Path, meters: Meters) -> None:
-    async with audited(sim, bot_dsn, tmp_path / "audit-journal") as desk:
+async def test_a_day_of_a_bot(sim: SimulatedExchange, audit_dsn: str, tmp_path: Path, meters: Meters) -> None:
+    async with audited(sim, audit_dsn, tmp_path / "audit-journal") as desk:
         await desk.open()
         sim.next("create", LoseAnswer())
         with pytest.raises(ccxt.BaseError):
@@ -92,7 +92,7 @@ async def test_a_day_of_a_bot(sim: SimulatedExchange, bot_dsn: str, tmp_path: Pa
 
 
 async def test_nothing_of_opentelemetry_runs_inside_the_bots_calls(
-    bot_dsn: str, tmp_path: Path, meters: Meters
+    audit_dsn: str, tmp_path: Path, meters: Meters
 ) -> None:
     ran: list[str] = []
 
@@ -101,7 +101,7 @@ async def test_nothing_of_opentelemetry_runs_inside_the_bots_calls(
             ran.append(frame.f_code.co_filename)
 
     with SimulatedExchange("binance") as sim:
-        async with audited(sim, bot_dsn, tmp_path / "audit-journal") as desk:
+        async with audited(sim, audit_dsn, tmp_path / "audit-journal") as desk:
             sys.setprofile(profiled)  # of this thread: the bot's
             try:
                 await desk.open()
@@ -119,7 +119,7 @@ async def test_nothing_of_opentelemetry_runs_inside_the_bots_calls(
 
 
 async def test_a_database_that_is_away_shows(
-    bot_dsn: str, tmp_path: Path, meters: Meters, monkeypatch: pytest.MonkeyPatch
+    audit_dsn: str, tmp_path: Path, meters: Meters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with SimulatedExchange("binance") as sim:
         nobody = "postgresql://bot:secret@127.0.0.1:1/bot"
@@ -168,8 +168,8 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("stuck")
-async def test_a_delivery_that_is_stuck_grows_old(bot_dsn: str, tmp_path: Path, meters: Meters) -> None:
-    trail = AuditTrail.open(bot_dsn, journal=tmp_path / "audit-journal", close_timeout_s=0.01)
+async def test_a_delivery_that_is_stuck_grows_old(audit_dsn: str, tmp_path: Path, meters: Meters) -> None:
+    trail = AuditTrail.open(audit_dsn, journal=tmp_path / "audit-journal", close_timeout_s=0.01)
     try:
         await until(lambda: trail._pipeline.delivery.looked_at)
         trail._pipeline.delivery.looked_at -= 600
@@ -179,9 +179,9 @@ async def test_a_delivery_that_is_stuck_grows_old(bot_dsn: str, tmp_path: Path, 
         await trail.aclose()
 
 
-async def test_metrics_off(bot_dsn: str, tmp_path: Path, meters: Meters) -> None:
+async def test_metrics_off(audit_dsn: str, tmp_path: Path, meters: Meters) -> None:
     with SimulatedExchange("binance") as sim:
-        async with audited(sim, bot_dsn, tmp_path / "j", settings={"metrics": "off"}) as desk:
+        async with audited(sim, audit_dsn, tmp_path / "j", settings={"metrics": "off"}) as desk:
             await desk.open()
             assert desk.trail._metrics is None
             assert desk.trail._recorder._outbox._append_times is None
@@ -189,12 +189,12 @@ async def test_metrics_off(bot_dsn: str, tmp_path: Path, meters: Meters) -> None
 
 
 async def test_with_a_sidecar_the_bot_and_the_sidecar_report_what_each_of_them_does(
-    bot_dsn: str, tmp_path: Path, meters: Meters
+    audit_dsn: str, tmp_path: Path, meters: Meters
 ) -> None:
     journal = tmp_path / "audit-journal"
-    settings = Settings.load({"dsn": bot_dsn, "journal": str(journal)}, environ={})
+    settings = Settings.load({"dsn": audit_dsn, "journal": str(journal)}, environ={})
     with SimulatedExchange("binance") as sim:
-        async with audited(sim, bot_dsn, journal, settings={"delivery": "sidecar"}) as desk:
+        async with audited(sim, audit_dsn, journal, settings={"delivery": "sidecar"}) as desk:
             await desk.open()
             alone = meters.collect()
             assert alone.value("audit_wrapper.records.recorded") > 0
