@@ -13,9 +13,8 @@ from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from audit_wrapper import (
-    embedded,
-)  # before our exit handler is registered, since they run backwards: the server ends after us
+# `embedded` before our exit handler is registered, since they run backwards: the server ends after us
+from audit_wrapper import embedded
 from audit_wrapper.errors import StoreUnavailable, TrailClosed
 from audit_wrapper.logs import Log
 

@@ -13,11 +13,8 @@ from audit_wrapper.exchanges.outcomes import failure_of, judge, judge_answer
 from audit_wrapper.observe import NeverRan
 from audit_wrapper.records import Action, Failure, Record, RecordKind, Response, Seam
 
-_ACKNOWLEDGED, _UNATTRIBUTED, _PLACE = (
-    RecordKind.ACKNOWLEDGED,
-    RecordKind.UNATTRIBUTED,
-    Action.PLACE,
-)  # as in `callframe`
+# an enum's members cost a lookup each, as in `callframe`
+_ACKNOWLEDGED, _UNATTRIBUTED, _PLACE = RecordKind.ACKNOWLEDGED, RecordKind.UNATTRIBUTED, Action.PLACE
 _SHOWS_AN_ORDER = frozenset({Action.PLACE, Action.AMEND, Action.SET_STOPS, Action.CLOSE})
 _SIGNS_OF_AN_ORDER = ("id", "orderId", "order_id", "clientOrderId", "status", "success", "retCode", "code")
 

@@ -17,6 +17,7 @@ from audit_wrapper.store import positions
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.locks import Group, lock
 from audit_wrapper.store.queries import Queries
+from audit_wrapper.store.refresh import refresh
 
 _log = Log("audit_wrapper.store")
 
@@ -101,14 +102,18 @@ class Linker:
         linked: list[UUID] = []
         joined: set[positions.Position] = set()
         left: set[positions.Position] = set()
+        moved: list[UUID] = []
         for way in self._ways:
             rows = await con.fetch(way, exchanges, accounts, since, waiting, _MOST + len(waiting))
             linked += [row["order_key"] for row in rows]
             joined |= {positions.Position(row["account"], row["exchange"], row["position_id"]) for row in rows}
             left |= {positions.Position(row["account"], row["exchange"], row["left"]) for row in rows if row["left"]}
+            moved += [row["order_key"] for row in rows if row["left"]]
         if linked:
             await con.execute(self._sql["trades_follow"], linked)
             await positions.keep(con, self._sql, joined, left)
+        if moved:
+            await refresh(con, self._sql, moved, {})
         return linked
 
     async def _ways_to_link(self, con: Connection, table: str) -> tuple[str, ...]:

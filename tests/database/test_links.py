@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from audit_wrapper.records import PositionLink
+from audit_wrapper.records import PositionLink, Purpose
 from audit_wrapper.store import links
 from audit_wrapper.store.postgres import PostgresStore
 
@@ -227,3 +227,24 @@ async def test_a_positions_table_that_may_not_be_read(
         await connection.execute(f"DROP OWNED BY {role}")
     finally:
         postgres_server.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize(("said", "purpose"), [(Purpose.EXIT, "exit"), (None, "entry")])
+async def test_what_the_records_say_outlasts_a_better_link(
+    store, journal, open_position, order_row, connection, said, purpose
+):
+    """Linked by its time while its id is not known; then by its id, which is that of the position's entry."""
+    by_time = await open_position()
+    intent = journal.intent(purpose=said)
+    await journal.deliver(store)
+    (before,) = await connection.fetch("SELECT * FROM monitoring.orders")
+    assert (before["position_id"], before["link_how"]) == (by_time, "positions_table:open_interval")
+    by_id = await open_position("1", opened=-7_200, closed=-3_600)
+    journal.acknowledge(intent, "1")
+    await journal.deliver(store)
+    order, trade = await order_row(), await order_row(table="trades")
+    assert (order["position_id"], order["link_how"]) == (by_id, "positions_table:order_id")
+    assert (order["purpose"], trade["purpose"]) == (purpose, purpose)
+    rows = await connection.fetch("SELECT * FROM monitoring.orders")
+    await store.rebuild()
+    assert await connection.fetch("SELECT * FROM monitoring.orders") == rows

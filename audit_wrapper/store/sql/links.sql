@@ -33,7 +33,8 @@ WITH unlinked AS MATERIALIZED (
 )
 UPDATE "monitoring"."orders" o
 SET position_id = found.position_id, symbol = found.symbol, link_how = 'positions_table:order_id',
-    -- what a link by time has said of it does not count any more
+    -- what a link by time has said of it does not count any more; what its records say is put back by `refresh`
+    side = CASE WHEN o.position_id IS NULL THEN o.side END,
     signal_id = coalesce(CASE WHEN o.position_id IS NULL THEN o.signal_id END,
                          CASE WHEN found.signal_id ~ '^-?\d{1,9}$' THEN found.signal_id::int END),
     purpose = coalesce(CASE WHEN o.position_id IS NULL THEN o.purpose END, 'entry')
