@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import md5
 from io import BytesIO
 from typing import Any
 from uuid import UUID, uuid4
@@ -117,37 +118,7 @@ async def test_pages_of_rows_of_one_moment(
 # -- plans
 
 
-async def plan(con: Any, question: str, *arguments: Any) -> str:
-    (row,) = await con.fetch(f"EXPLAIN (FORMAT JSON, COSTS OFF) {question}", *arguments)
-    return str(row[0])
-
-
-@pytest.mark.parametrize("table", ["orders", "trades"])
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        {},
-        {"since": datetime(2026, 1, 2, tzinfo=UTC)},
-        {"position": "1"},
-        {"symbol": "SYM7USDT"},
-        {"symbol": "SYM7USDT", "exchange": "binance", "purpose": "entry"},
-        {"exchange": "binance", "account": "default", "status": ("FILLED",)},
-    ],
-)
-async def test_the_newest_are_found_by_an_index(
-    store: PostgresStore, reader: Reader, connection: asyncpg.Connection, table: Any, wanted: dict[str, Any]
-) -> None:
-    await many(connection)
-    async with reader.snapshot() as con:
-        question = await asked(con, reader.queries("orders.sql"), table, Wanted(**wanted), newest_first=True)
-        found = await plan(con, f"{question.text} LIMIT 51", *question.arguments)
-        assert "Seq Scan" not in found
-        if "position" not in wanted:  # of one there are few, and sorting these is quicker
-            assert re.search("audit_(orders_created|trades_executed|orders_symbol|trades_symbol)", found), found
-            assert '"Sort"' not in found, "at the most, what has one time is sorted"
-
-
-async def many(connection: asyncpg.Connection) -> None:
+async def fill(connection: asyncpg.Connection) -> None:
     """So many rows that a scan of all does not pay."""
     await connection.execute(
         """INSERT INTO monitoring.orders
@@ -180,14 +151,55 @@ async def many(connection: asyncpg.Connection) -> None:
     await connection.execute("ANALYZE")
 
 
-async def test_one_story_among_many_goes_by_indexes_alone(
-    store: PostgresStore, reader: Reader, connection: asyncpg.Connection
-) -> None:
-    await many(connection)
-    stream_id, key = (
-        UUID("00000000-0000-7000-8000-0000000000a1"),
-        await connection.fetchval("SELECT order_key FROM monitoring.orders WHERE position_id = '3000' LIMIT 1"),
-    )
+@pytest.fixture(scope="module")
+def many(postgres_server: Any, audit_template: str) -> Iterator[str]:
+    name = postgres_server.create(audit_template)
+
+    async def filled() -> None:
+        connection = await asyncpg.connect(postgres_server.address_of(name))
+        await fill(connection)
+        await connection.close()
+
+    postgres_server.run(filled())
+    yield postgres_server.address_of(name)
+    postgres_server.drop(name)
+
+
+@pytest.fixture
+async def among_many(many: str) -> AsyncIterator[Reader]:
+    async with Reader(Settings(dsn=many)) as opened:
+        yield opened
+
+
+async def plan(con: Any, question: str, *arguments: Any) -> str:
+    (row,) = await con.fetch(f"EXPLAIN (FORMAT JSON, COSTS OFF) {question}", *arguments)
+    return str(row[0])
+
+
+@pytest.mark.parametrize("table", ["orders", "trades"])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"since": datetime(2026, 1, 2, tzinfo=UTC)},
+        {"position": "1"},
+        {"symbol": "SYM7USDT"},
+        {"symbol": "SYM7USDT", "exchange": "binance", "purpose": "entry"},
+        {"exchange": "binance", "account": "default", "status": ("FILLED",)},
+    ],
+)
+async def test_the_newest_are_found_by_an_index(among_many: Reader, table: Any, wanted: dict[str, Any]) -> None:
+    async with among_many.snapshot() as con:
+        question = await asked(con, among_many.queries("orders.sql"), table, Wanted(**wanted), newest_first=True)
+        found = await plan(con, f"{question.text} LIMIT 51", *question.arguments)
+        assert "Seq Scan" not in found
+        if "position" not in wanted:  # of one there are few, and sorting these is quicker
+            assert re.search("audit_(orders_created|trades_executed|orders_symbol|trades_symbol)", found), found
+            assert '"Sort"' not in found, "at the most, what has one time is sorted"
+
+
+async def test_one_story_among_many_goes_by_indexes_alone(among_many: Reader) -> None:
+    stream_id, key = UUID("00000000-0000-7000-8000-0000000000a1"), UUID(bytes=md5(b"9000").digest())
     arguments: dict[str, tuple[Any, ...]] = {
         "positions_named": ("3000",),
         "keys_named": ("9000",),
@@ -200,28 +212,25 @@ async def test_one_story_among_many_goes_by_indexes_alone(
         "scopes_of_keys": ([key],),
         "records_of_scope": (stream_id, "x", 19_000, 200),
     }
-    sql = reader.queries("story.sql")
+    sql = among_many.queries("story.sql")
     views = {"figures_of_position", "stops_of_position", "slippage_of_order"}
     assert set(arguments) == set(sql) - views
-    async with reader.snapshot() as con:
+    async with among_many.snapshot() as con:
         for name, given in arguments.items():
             found = await plan(con, sql[name], *given)
             assert "Seq Scan" not in found, (name, found)
         found = await plan(
-            con, reader.queries("orders.sql")["markets_of_symbols"], ["SYM7USDT", "SYM4USDT"], ["binance"]
+            con, among_many.queries("orders.sql")["markets_of_symbols"], ["SYM7USDT", "SYM4USDT"], ["binance"]
         )
         assert "Seq Scan" not in found, found
         assert found.count("audit_orders_symbol") == 2, found
 
 
-async def test_the_newest_records_are_read_without_reading_all(
-    store: PostgresStore, reader: Reader, connection: asyncpg.Connection
-) -> None:
-    await many(connection)
-    async with reader.snapshot() as con:
-        found = await plan(con, reader.queries("events.sql")["events_behind"], 19_990, [], None, None)
+async def test_the_newest_records_are_read_without_reading_all(among_many: Reader) -> None:
+    async with among_many.snapshot() as con:
+        found = await plan(con, among_many.queries("events.sql")["events_behind"], 19_990, [], None, None)
         assert "events_stored_no" in found, found
-        assert [row["stored_no"] for row in await Tail(reader.queries("events.sql")).begin(con, 3)] == [
+        assert [row["stored_no"] for row in await Tail(among_many.queries("events.sql")).begin(con, 3)] == [
             19998,
             19999,
             20000,
