@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
-# two for each core: half of the time a test waits, for a process that starts or for the database
-JOBS   ?= $(shell $(PYTHON) -c "import os; print(min(8, 2 * (os.cpu_count() or 1)))")
+# one more than cores: some of the time a test waits, for a process that starts or for the database
+JOBS   ?= $(shell $(PYTHON) -c "import os; print(min(8, 1 + (os.cpu_count() or 1)))")
 
 # a fresh checkout compiles what it imports once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,7 +23,7 @@ $(READY): pyproject.toml
 demo: $(READY)   ## a bot trades a simulated day, and its tables are shown
 	@$(RUN) examples/quickstart.py
 
-test: $(READY)   ## all tests, file by file on JOBS processes (default: two for each core, 8 at the most)
+test: $(READY)   ## all tests, file by file on JOBS processes (default: one more than cores, 8 at the most)
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: lint types contracts test   ## all that CI checks
