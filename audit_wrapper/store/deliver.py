@@ -18,7 +18,7 @@ from audit_wrapper.store.identity import route
 from audit_wrapper.store.locks import Group, groups_of, lock
 from audit_wrapper.store.queries import Queries
 from audit_wrapper.store.refresh import refresh
-from audit_wrapper.store.sending import columns_of, copy_new, rows_as_json
+from audit_wrapper.store.sending import by_column, copy_new, rows_as_json
 from audit_wrapper.unhurried import unhurried
 
 _REFRESHED_AT_ONCE = 1_000  # orders whose records are held in memory
@@ -96,7 +96,7 @@ async def _insert_events(
     con: Connection, sql: Queries, stream: UUID, entries: Sequence[Entry], arrivals: Sequence[Arrival]
 ) -> set[int]:
     records = [a.record for a in arrivals]
-    columns = columns_of(_event_rows(entries, arrivals), len(_EVENT))
+    columns = by_column(_event_rows(entries, arrivals), len(_EVENT))
     new = {row["seq"] for row in await con.fetch(sql["insert_events"], stream, *columns[1:])}
     before = [(e, r) for e, r in zip(entries, records, strict=True) if e.seq not in new]
     if before:
@@ -139,7 +139,7 @@ async def _orders_in_scopes(con: Connection, sql: Queries, scoped: Sequence[Arri
         return set()
     rows = await con.fetch(sql["open_orders_in_scopes"], list({a.scope for a in scoped}))
     # one that comes late (from quarantine, say) may have closed what a later one is said to have closed
-    late = await con.fetch(sql["late_scopes"], *columns_of([(a.stream, a.seq, a.scope) for a in scoped], 3))
+    late = await con.fetch(sql["late_scopes"], *by_column([(a.stream, a.seq, a.scope) for a in scoped], 3))
     if late:
         rows += await con.fetch(sql["orders_in_scopes"], [row["scope"] for row in late])
     return {row["order_key"] for row in rows}

@@ -11,7 +11,7 @@ from audit_wrapper.store import positions
 from audit_wrapper.store.arrival import Arrival, Pure
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
-from audit_wrapper.store.sending import NotNew, columns_of, copy_new
+from audit_wrapper.store.sending import NotNew, by_column, copy_new
 from audit_wrapper.unhurried import unhurried
 
 
@@ -39,7 +39,7 @@ async def route(
     if learned and all_new:
         await copy_new(con, "order_aliases", None, learned)
     elif learned:
-        await con.execute(sql["learn_aliases"], *columns_of(learned, 6))
+        await con.execute(sql["learn_aliases"], *by_column(learned, 6))
     told: dict[UUID, dict[tuple[UUID, int, str], Reading]] = defaultdict(dict)
     for key, arrival, part in routed:
         told[index.current(key)][arrival.stream, arrival.seq, part] = arrival.said
@@ -55,7 +55,7 @@ async def route(
         }
         await _check_fresh(con, sql, fresh)
     elif placed:
-        await con.execute(sql["add_order_events"], *columns_of(placed, 4))
+        await con.execute(sql["add_order_events"], *by_column(placed, 4))
     return {index.current(key) for key in told.keys() | sharing}, fresh
 
 
@@ -73,7 +73,7 @@ async def known_aliases(con: Connection, sql: Queries, aliases: set[routing.Alia
     if not aliases:
         return {}
     names = {(a.exchange, a.account, a.kind, a.value) for a in aliases}
-    found = await con.fetch(sql["find_aliases"], *columns_of(names, 4))
+    found = await con.fetch(sql["find_aliases"], *by_column(names, 4))
     return {
         routing.Alias(row["exchange"], row["account"], row["symbol"], row["kind"], row["value"]): row["order_key"]
         for row in found

@@ -11,6 +11,7 @@ from uuid import UUID
 from audit_wrapper.rows import OrderRow
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
+from audit_wrapper.store.sending import by_column
 
 
 class Position(NamedTuple):
@@ -38,9 +39,9 @@ async def keep(con: Connection, sql: Queries, now: Iterable[Position], left: Ite
     """Bring up to date what orders belong to, whose rows have changed. left: what they belonged to before."""
     here, before = set(now), set(left)
     if touched := sorted(here | before):
-        await con.execute(_reckoning(sql, "keep_positions"), *_columns(touched))
+        await con.execute(_reckoning(sql, "keep_positions"), *by_column(touched, 3))
     if gone := sorted(before - here):
-        await con.execute(sql["forget_positions"], *_columns(gone))
+        await con.execute(sql["forget_positions"], *by_column(gone, 3))
 
 
 async def keep_from_now_on(con: Connection, sql: Queries, *, timeout_s: float) -> None:
@@ -53,7 +54,3 @@ async def keep_from_now_on(con: Connection, sql: Queries, *, timeout_s: float) -
 
 def _reckoning(sql: Queries, name: str) -> str:
     return sql[name].replace("/* reckoned */", sql["reckoned"])
-
-
-def _columns(positions: Sequence[Position]) -> list[list[str]]:
-    return [[position[n] for position in positions] for n in range(len(Position._fields))]

@@ -14,7 +14,7 @@ from audit_wrapper.store.arrival import Pure
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.identity import known_aliases
 from audit_wrapper.store.queries import Queries
-from audit_wrapper.store.sending import columns_of
+from audit_wrapper.store.sending import by_column
 from audit_wrapper.store.write import write
 from audit_wrapper.unhurried import unhurried
 
@@ -102,7 +102,7 @@ async def _scope_events(
     if not asked:
         return {}
     places = [(*group, min(seq for seq, _ in orders)) for group, orders in asked.items()]
-    rows = await con.fetch(sql["scope_events"], list(range(len(places))), *columns_of(places, 4))
+    rows = await con.fetch(sql["scope_events"], list(range(len(places))), *by_column(places, 4))
     await _decode(con, sql, {(row["stream"], row["seq"]) for row in rows}, decoded)
     groups = list(asked.items())
     found: dict[UUID, list[Event]] = defaultdict(list)
@@ -120,6 +120,6 @@ async def _decode(con: Connection, sql: Queries, places: set[Place], decoded: di
     missing = places - decoded.keys()
     if not missing:
         return
-    for row in await con.fetch(sql["bodies"], *columns_of(missing, 2)):
+    for row in await con.fetch(sql["bodies"], *by_column(missing, 2)):
         with Pure("read record {} of stream {}", row["seq"], row["stream"]):
             decoded[row["stream"], row["seq"]] = Reading(codec.decode(row["body"].encode("utf-8")))

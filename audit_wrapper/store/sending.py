@@ -25,7 +25,7 @@ class NotNew(StoreError):
     """Something of a batch that was taken for new is there: deliver it again, without taking that for granted."""
 
 
-def columns_of(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+def by_column(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     """Rows as one list per column, for unnest(). width: how many columns, also where there is no row."""
     table = list(rows)
     return [[row[column] for row in table] for column in range(width)]

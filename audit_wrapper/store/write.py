@@ -11,7 +11,7 @@ from audit_wrapper.rows import OrderRow, TradeRow
 from audit_wrapper.store import positions
 from audit_wrapper.store.connection import Connection
 from audit_wrapper.store.queries import Queries
-from audit_wrapper.store.sending import columns_of, copy_new, rows_as_json
+from audit_wrapper.store.sending import by_column, copy_new, rows_as_json
 
 
 async def write(con: Connection, sql: Queries, projected: Mapping[UUID, Projected], fresh: Set[UUID]) -> None:
@@ -50,7 +50,7 @@ async def write(con: Connection, sql: Queries, projected: Mapping[UUID, Projecte
     if new_states := [state for key, state in states.items() if key in fresh]:
         await copy_new(con, "orders", None, new_states)
     if known:
-        await con.execute(sql["save_states"], *columns_of([states[key] for key in known], 5))
+        await con.execute(sql["save_states"], *by_column([states[key] for key in known], 5))
     await positions.keep(con, sql, filter(None, map(positions.Position.of, orders.values())), left)
 
 
@@ -61,9 +61,9 @@ async def _adopt(con: Connection, sql: Queries, orders: Sequence[OrderRow], fres
     if not names or not await con.fetchval(sql["has_rows_of_the_bot"], [order.order_id for order in orders]):
         return
     if known := [name for name in names if name[0] not in fresh]:
-        await con.execute(sql["give_way_orders"], *columns_of(known, 7))
+        await con.execute(sql["give_way_orders"], *by_column(known, 7))
     for table in ("orders", "trades"):
-        await con.execute(sql[f"adopt_{table}"], *columns_of(names, 7))
+        await con.execute(sql[f"adopt_{table}"], *by_column(names, 7))
 
 
 def _linked(row: OrderRow, link: asyncpg.Record) -> OrderRow:
