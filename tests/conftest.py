@@ -60,7 +60,9 @@ class TestServer:
     def create(self, template: str = "template0") -> str:
         """A new database; returns its name."""
         name = f"{self._prefix}_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" ENCODING \'UTF8\'')
+        # what is copied is small and in memory: quicker as files than through the write-ahead log
+        how = "STRATEGY FILE_COPY" if self._connection.get_server_version().major >= 15 else ""
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" ENCODING \'UTF8\' {how}')
         return name
 
     def drop(self, name: str) -> None:
