@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -64,6 +65,24 @@ class TestServer:
         how = "STRATEGY FILE_COPY" if self._connection.get_server_version().major >= 15 else ""
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" ENCODING \'UTF8\' {how}')
         return name
+
+    @contextmanager
+    def filled(self, template: str, fill: Callable[[asyncpg.Connection], Coroutine[Any, Any, None]]) -> Iterator[str]:
+        """The DSN of a new database with what `fill` puts into it, for as long as this lasts."""
+        name = self.create(template)
+
+        async def work() -> None:
+            connection = await asyncpg.connect(self.address_of(name))
+            try:
+                await fill(connection)
+            finally:
+                await connection.close()
+
+        try:
+            self.run(work())
+            yield self.address_of(name)
+        finally:
+            self.drop(name)
 
     def drop(self, name: str) -> None:
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -248,3 +248,17 @@ async def test_what_the_records_say_outlasts_a_better_link(
     rows = await connection.fetch("SELECT * FROM monitoring.orders")
     await store.rebuild()
     assert await connection.fetch("SELECT * FROM monitoring.orders") == rows
+
+
+async def test_a_side_that_a_link_by_time_gave_goes_with_it(store, journal, open_position, order_row, connection):
+    """A stop without a side leaves the position that is open; nobody knows which way it went when that was not its position."""
+    await open_position()
+    intent = journal.intent(side=None, type="trailing_stop_market")
+    await journal.deliver(store)
+    (before,) = await connection.fetch("SELECT * FROM monitoring.orders")
+    assert (before["side"], before["link_how"]) == ("sell", "positions_table:open_interval")
+    by_id = await open_position("1", opened=-7_200, closed=-3_600)
+    journal.acknowledge(intent, "1")
+    await journal.deliver(store)
+    order = await order_row()
+    assert (order["position_id"], order["link_how"], order["side"]) == (by_id, "positions_table:order_id", None)

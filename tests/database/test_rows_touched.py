@@ -90,10 +90,7 @@ class CountedReader(Reader):
 
 @pytest.fixture(scope="module")
 def many(postgres_server: Any, audit_template: str) -> Iterator[str]:
-    name = postgres_server.create(audit_template)
-
-    async def fill() -> None:
-        connection = await asyncpg.connect(postgres_server.address_of(name))
+    async def fill(connection: asyncpg.Connection) -> None:
         await connection.execute(MANY.format(positions=POSITIONS))
         await connection.execute(
             "UPDATE monitoring.orders SET symbol = 'S' || position_id::int % 40;"
@@ -110,12 +107,11 @@ def many(postgres_server: Any, audit_template: str) -> Iterator[str]:
             "VACUUM ANALYZE monitoring.orders, monitoring.trades, audit.fills, audit.events, audit.positions"
         )
         # as where all is in memory: tables as small as these would be read whole otherwise, which large ones are not
+        name = await connection.fetchval("SELECT current_database()")
         await connection.execute(f'ALTER DATABASE "{name}" SET random_page_cost = 1')
-        await connection.close()
 
-    postgres_server.run(fill())
-    yield postgres_server.address_of(name)
-    postgres_server.drop(name)
+    with postgres_server.filled(audit_template, fill) as dsn:
+        yield dsn
 
 
 @pytest.fixture

@@ -153,16 +153,8 @@ async def fill(connection: asyncpg.Connection) -> None:
 
 @pytest.fixture(scope="module")
 def many(postgres_server: Any, audit_template: str) -> Iterator[str]:
-    name = postgres_server.create(audit_template)
-
-    async def filled() -> None:
-        connection = await asyncpg.connect(postgres_server.address_of(name))
-        await fill(connection)
-        await connection.close()
-
-    postgres_server.run(filled())
-    yield postgres_server.address_of(name)
-    postgres_server.drop(name)
+    with postgres_server.filled(audit_template, fill) as dsn:
+        yield dsn
 
 
 @pytest.fixture

@@ -77,16 +77,12 @@ async def test_rows_that_the_bot_wrote_are_not_in_the_views(connection):
 @pytest.fixture(scope="module")
 def many(postgres_server, audit_template):
     """A database with 20 000 positions, the last of them begun in May 2020."""
-    name = postgres_server.create(audit_template)
 
-    async def fill():
-        connection = await asyncpg.connect(postgres_server.address_of(name))
+    async def fill(connection):
         await connection.execute(MANY.read_text(encoding="utf-8").format(positions=20_000))
-        await connection.close()
 
-    postgres_server.run(fill())
-    yield postgres_server.address_of(name)
-    postgres_server.drop(name)
+    with postgres_server.filled(audit_template, fill) as dsn:
+        yield dsn
 
 
 async def plan(dsn, query):
